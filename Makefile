@@ -1,0 +1,61 @@
+# bootlun: machines boot from an iSCSI LUN as simply as from a disk.
+.DEFAULT_GOAL := help
+export CGO_ENABLED ?= 0
+GO ?= go
+
+ROOT ?= tiny
+TABLE ?= dhcp
+KERNEL ?=
+MODULES ?=
+ONESHOT ?=
+
+.PHONY: help boot test test-short check fuzz bench bench-boot deps clean
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make boot takes ROOT=tiny|debian|FILE.img, TABLE=dhcp|firmware, KERNEL=vmlinuz MODULES=lib/modules/VERSION, ONESHOT=1"
+
+boot: bin/bootlun ## Boot a virtual machine from an iSCSI LUN and show its console and timeline
+	@scripts/deps.sh boot $(if $(filter debian,$(ROOT)),debian)
+	@bin/bootlun vm run --root '$(ROOT)' --table '$(TABLE)' \
+		$(if $(KERNEL),--kernel '$(KERNEL)' --modules '$(MODULES)') $(if $(ONESHOT),--oneshot)
+
+test: ## Run every test: race detector, fuzz seeds, real peers, boot scenarios
+	@scripts/deps.sh boot debian test
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
+
+test-short: ## Run the tests that need no virtual machine
+	CGO_ENABLED=1 $(GO) test -race -short ./...
+
+check: ## Vet, staticcheck and gofumpt
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@files=$$($(GO) tool gofumpt -l $$(git ls-files '*.go')); \
+		if [ -n "$$files" ]; then echo "gofumpt -w wants to change:"; echo "$$files"; exit 1; fi
+
+FUZZTIME ?= 20s
+fuzz: ## Run each fuzz target for FUZZTIME (20s)
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | while read -r file; do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$file); do \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) || exit 1; \
+		done; \
+	done
+
+bench: ## Run the Go benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-boot: bin/bootlun ## Time our boot path against iPXE sanboot, GRUB and open-iscsi, in turn on one LUN
+	@scripts/deps.sh boot debian
+	@bin/bootlun vm bench
+
+deps: ## Install every Debian package that the targets above need
+	@scripts/deps.sh boot debian test
+
+bin/bootlun: FORCE
+	@$(GO) build -trimpath -o bin/ ./cmd/bootlun ./cmd/ibft ./cmd/iscsi
+
+clean: ## Remove what was built (build/ holds the kernel and root images)
+	rm -rf bin build
+
+FORCE:
