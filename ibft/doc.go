@@ -1,0 +1,26 @@
+// Package ibft reads, writes and finds the iSCSI Boot Firmware Table: the table by which firmware tells an
+// operating system where its disk is.
+//
+// A [Table] holds one [Initiator], and any number of [NIC]s and [Target]s. It comes from one of three places:
+//
+//   - bytes: [Parse] reads them, checking every length and offset before it is used;
+//   - this machine: [Find] looks where Linux looks, in low memory, in the ACPI tables and in /sys/firmware/ibft;
+//   - settings: [Settings.Table] makes one from what a DHCP lease, a kernel command line or a server's
+//     configuration says, root paths ([ParseRootPath], RFC 4173) included.
+//
+// What a machine needs to reach its disk is in [Table.Paths]: every usable pair of a NIC and a target.
+//
+// The table leaves as bytes ([Table.Build]), as an early initial RAM disk that hands it to any Linux kernel
+// ([EarlyCPIO]), or as JSON (the types have text forms that round-trip).
+//
+// A table that came from [Parse] and was not changed since builds to the very bytes it came from. Once changed it
+// is laid out anew, in the layout of the writer it came from where that is one of those known here; structures
+// this package does not understand are carried along.
+//
+// Secrets are of type [Secret], which every printed form masks; [Secret.Reveal] and [Table.RevealJSON] are the
+// only ways to see one.
+//
+// The format is that of the "iSCSI Boot Firmware Table (iBFT) as Defined in ACPI 3.0b Specification", version 1.03,
+// cited below as "iBFT". Its sizes and offsets are in wire.go. The package needs the standard library only, keeps
+// no state, and its values are safe for concurrent use as long as nobody changes them.
+package ibft
