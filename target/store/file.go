@@ -1,0 +1,210 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync/atomic"
+)
+
+// deviceGrain is what holes in a device are aligned to: no smaller than any
+// device's logical block.
+const deviceGrain = 4096
+
+// FileOptions says how [OpenFile] opens. The zero value is for a LUN that is
+// read and written.
+type FileOptions struct {
+	// ReadOnly opens for reading, with a lock that other readers share.
+	ReadOnly bool
+}
+
+// File is a store in a regular file or on a block device. Writes go to the page
+// cache, Flush takes them to the medium. Make one with [OpenFile].
+type File struct {
+	f        *os.File
+	path     string
+	size     int64
+	readOnly bool
+	punches  bool                  // ranges can be deallocated
+	grain    int64                 // what a hole's ends are multiples of
+	cached   bool                  // lives in memory: no access waits for a device
+	nowait   bool                  // the kernel can read only what it has at hand
+	fd       int                   // f's, for the calls that os does not have
+	flushErr atomic.Pointer[error] // of the first flush that failed
+}
+
+// OpenFile opens an existing file or block device as a store. It locks it, on
+// Linux, until Close: a second OpenFile, here or in another process, fails with
+// [ErrLocked] unless both only read. The store's size is the file's now.
+func OpenFile(path string, opts FileOptions) (*File, error) {
+	flag := os.O_RDWR
+	if opts.ReadOnly {
+		flag = os.O_RDONLY
+	}
+	f, err := os.OpenFile(path, flag, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("store: %w: make it first, for example with 'truncate -s 8G %s'", err, path)
+	case err != nil:
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	s := &File{f: f, path: path, readOnly: opts.ReadOnly}
+	if err := s.setUp(); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("store: %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func (s *File) setUp() error {
+	info, err := s.f.Stat()
+	if err != nil {
+		return err
+	}
+	device := info.Mode()&fs.ModeDevice != 0 && info.Mode()&fs.ModeCharDevice == 0
+	if !info.Mode().IsRegular() && !device {
+		return fmt.Errorf("is a %v, not a regular file or a block device", info.Mode().Type())
+	}
+	// A device's size is where its end is, not what Stat says.
+	if s.size, err = s.f.Seek(0, io.SeekEnd); err != nil {
+		return fmt.Errorf("find the size: %w", err)
+	}
+	s.grain = 1
+	if device {
+		s.grain = deviceGrain
+	}
+	return s.setUpOS(info)
+}
+
+// ReadAt implements [Store].
+func (s *File) ReadAt(p []byte, off int64) (int, error) {
+	if err := checkRange(off, int64(len(p)), s.size); err != nil {
+		return 0, s.fail("read", err)
+	}
+	n, err := s.f.ReadAt(p, off)
+	if err == io.EOF {
+		err = fmt.Errorf("%d bytes at %d: file is now shorter than when it was opened: %w", len(p), off, io.ErrUnexpectedEOF)
+	}
+	return n, s.fail("read", err)
+}
+
+// WriteAt implements [Store].
+func (s *File) WriteAt(p []byte, off int64) (int, error) {
+	if err := s.checkWrite(off, int64(len(p))); err != nil {
+		return 0, s.fail("write", err)
+	}
+	n, err := s.f.WriteAt(p, off)
+	return n, s.fail("write", err)
+}
+
+// TryReadAt implements [Prompt]: it reads what the page cache has.
+func (s *File) TryReadAt(p []byte, off int64) (int, error) {
+	if s.cached {
+		return s.ReadAt(p, off)
+	}
+	if !s.nowait || checkRange(off, int64(len(p)), s.size) != nil {
+		return 0, ErrWouldBlock
+	}
+	if n := s.readCached(p, off); n != len(p) {
+		return 0, ErrWouldBlock
+	}
+	return len(p), nil
+}
+
+// TryWriteAt implements [Prompt]. Whole pages go to the page cache and need no
+// waiting; a part of a page may have to be read first.
+func (s *File) TryWriteAt(p []byte, off int64) (int, error) {
+	const page = 4096
+	if !s.cached && (off|int64(len(p)))%page != 0 {
+		return 0, ErrWouldBlock
+	}
+	return s.WriteAt(p, off)
+}
+
+// Discard implements [Discarder] by punching a hole.
+func (s *File) Discard(off, n int64) error {
+	if err := s.checkWrite(off, n); err != nil {
+		return s.fail("discard", err)
+	}
+	if !s.punches {
+		return s.fail("discard", errors.ErrUnsupported)
+	}
+	return s.fail("discard", s.punchOut(off, n))
+}
+
+// WriteZeroes implements [ZeroWriter], with a hole where that is possible.
+func (s *File) WriteZeroes(off, n int64) error {
+	if err := s.checkWrite(off, n); err != nil {
+		return s.fail("zero", err)
+	}
+	if s.punches && s.punchOut(off, n) == nil {
+		return nil
+	}
+	return s.fail("zero", writeZeros(s.f, off, n))
+}
+
+// punchOut makes the widest hole that the range allows and writes zeros to what
+// is left of it at either end.
+func (s *File) punchOut(off, n int64) error {
+	end := off + n
+	from := (off + s.grain - 1) / s.grain * s.grain
+	to := end
+	if end != s.size {
+		to = end / s.grain * s.grain
+	}
+	if from >= to {
+		return writeZeros(s.f, off, n)
+	}
+	if err := s.punch(from, to-from); err != nil {
+		return err
+	}
+	if err := writeZeros(s.f, off, from-off); err != nil {
+		return err
+	}
+	return writeZeros(s.f, to, end-to)
+}
+
+// Size implements [Store].
+func (s *File) Size() int64 { return s.size }
+
+// ReadOnly implements [ReadOnlyer].
+func (s *File) ReadOnly() bool { return s.readOnly }
+
+// Flush implements [Store]. The kernel reports a failed write-back once and
+// forgets the data; so the first failure is remembered here, and no later Flush
+// succeeds.
+func (s *File) Flush() error {
+	if s.readOnly {
+		return nil
+	}
+	if s.flushErr.Load() == nil {
+		if err := s.sync(); err != nil {
+			err = s.fail("flush", fmt.Errorf("%w: writes may be lost", err))
+			s.flushErr.CompareAndSwap(nil, &err)
+		}
+	}
+	if first := s.flushErr.Load(); first != nil {
+		return *first
+	}
+	return nil
+}
+
+// Close implements [Store] and lets go of the lock.
+func (s *File) Close() error { return s.f.Close() }
+
+func (s *File) checkWrite(off, n int64) error {
+	if s.readOnly {
+		return ErrReadOnly
+	}
+	return checkRange(off, n, s.size)
+}
+
+// fail names the operation and the file in an error, which may be nil.
+func (s *File) fail(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("store: %s %s: %w", op, s.path, err)
+}

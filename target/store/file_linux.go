@@ -1,0 +1,82 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+func (s *File) setUpOS(info fs.FileInfo) error {
+	s.fd = int(s.f.Fd())
+	how := unix.LOCK_EX
+	if s.readOnly {
+		how = unix.LOCK_SH
+	}
+	switch err := unix.Flock(s.fd, how|unix.LOCK_NB); {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return fmt.Errorf("%w: stop the other user, or serve a copy", ErrLocked)
+	case err != nil:
+		return fmt.Errorf("lock: %w", err)
+	}
+	var sfs unix.Statfs_t
+	if err := unix.Fstatfs(s.fd, &sfs); err != nil {
+		return fmt.Errorf("statfs: %w", err)
+	}
+	regular := info.Mode().IsRegular()
+	s.cached = regular && (sfs.Type == unix.TMPFS_MAGIC || sfs.Type == unix.RAMFS_MAGIC)
+	s.nowait = !s.cached && s.probeNowait()
+	s.punches = !s.readOnly && s.probePunch(info)
+	return nil
+}
+
+// probeNowait finds out whether the file system takes RWF_NOWAIT: most do, NFS
+// and some others refuse it.
+func (s *File) probeNowait() bool {
+	_, err := unix.Preadv2(s.fd, [][]byte{make([]byte, 1)}, 0, unix.RWF_NOWAIT)
+	return err == nil || errors.Is(err, unix.EAGAIN)
+}
+
+// probePunch finds out whether space can be given back, without changing a
+// byte: a file is asked for a hole after its end, a device by its queue limits.
+func (s *File) probePunch(info fs.FileInfo) bool {
+	if info.Mode().IsRegular() {
+		return unix.Fallocate(s.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, s.size, 4096) == nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(s.fd, &st); err != nil {
+		return false
+	}
+	// A hole in a device is a WRITE ZEROES command that may deallocate; the
+	// kernel refuses it where the device has none. A partition has its disk's
+	// queue.
+	dev := fmt.Sprintf("/sys/dev/block/%d:%d/", unix.Major(st.Rdev), unix.Minor(st.Rdev))
+	text, err := os.ReadFile(dev + "queue/write_zeroes_max_bytes")
+	if errors.Is(err, fs.ErrNotExist) {
+		text, err = os.ReadFile(dev + "../queue/write_zeroes_max_bytes")
+	}
+	if err != nil {
+		return false
+	}
+	most, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	return err == nil && most > 0
+}
+
+// readCached reads what needs no waiting and returns how much that was.
+func (s *File) readCached(p []byte, off int64) int {
+	n, err := unix.Preadv2(s.fd, [][]byte{p}, off, unix.RWF_NOWAIT)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func (s *File) punch(off, n int64) error {
+	return unix.Fallocate(s.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+}
+
+func (s *File) sync() error { return unix.Fdatasync(s.fd) }

@@ -1,0 +1,122 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Store is the bytes behind a LUN.
+//
+// ReadAt and WriteAt follow [io.ReaderAt] and [io.WriterAt] within [0, Size):
+// they move all of p or fail, a store never grows, and what lies beyond the end
+// is [ErrOutOfRange]. A byte never written reads as zero.
+//
+// All methods but Close may be called at the same time from several goroutines.
+// Calls that overlap in the bytes they touch happen in some order, which may
+// differ from one byte to the next. Close is called once, after every other
+// call has returned.
+type Store interface {
+	io.ReaderAt
+	io.WriterAt
+
+	// Size is the number of bytes in the store. It does not change.
+	Size() int64
+
+	// Flush returns once every write that had returned before it was called is
+	// on the medium, and so outlives a power failure as far as the medium does.
+	// After a Flush that failed, every later one fails too: what was lost in
+	// between cannot be known.
+	Flush() error
+
+	// Close gives up the store. It does not flush.
+	Close() error
+}
+
+// Discarder is a store that can give back the space of a range.
+type Discarder interface {
+	// Discard drops the n bytes at off, which read as zeros afterwards. It
+	// fails with [errors.ErrUnsupported] where the store can not do it after
+	// all; a Discard of no bytes asks just that and does nothing else.
+	Discard(off, n int64) error
+}
+
+// ZeroWriter is a store that can fill a range with zeros without being given
+// them.
+type ZeroWriter interface {
+	// WriteZeroes sets the n bytes at off to zero.
+	WriteZeroes(off, n int64) error
+}
+
+// Prompt is a store that mostly has its answer at hand: in memory, or in the
+// page cache. Its user calls the Try methods where it must not wait, and on
+// [ErrWouldBlock] calls the plain method where it may.
+type Prompt interface {
+	// TryReadAt is ReadAt, but fails with [ErrWouldBlock], having done nothing
+	// that matters, rather than wait for a device or a network.
+	TryReadAt(p []byte, off int64) (int, error)
+
+	// TryWriteAt is WriteAt under the same condition.
+	TryWriteAt(p []byte, off int64) (int, error)
+}
+
+// ReadOnlyer is a store that knows whether it may be written.
+type ReadOnlyer interface {
+	// ReadOnly reports that every write will fail with [ErrReadOnly].
+	ReadOnly() bool
+}
+
+// Errors that a store's user tells apart. They arrive wrapped.
+var (
+	// ErrOutOfRange is an access that is not within [0, Size).
+	ErrOutOfRange = errors.New("beyond the end of the store")
+
+	// ErrReadOnly is a change asked of a store opened read-only.
+	ErrReadOnly = errors.New("store is read-only")
+
+	// ErrLocked is a file or a device that somebody else serves.
+	ErrLocked = errors.New("in use by another process")
+
+	// ErrWouldBlock is a [Prompt] store's "not without waiting".
+	ErrWouldBlock = errors.New("would have to wait")
+)
+
+// CanDiscard reports whether s can give back space.
+func CanDiscard(s Store) bool {
+	d, ok := s.(Discarder)
+	return ok && !errors.Is(d.Discard(0, 0), errors.ErrUnsupported)
+}
+
+// WriteZeroes sets n bytes of s at off to zero, by the store's own means if it
+// has some and by writing zeros if not.
+func WriteZeroes(s Store, off, n int64) error {
+	if z, ok := s.(ZeroWriter); ok {
+		return z.WriteZeroes(off, n)
+	}
+	if err := checkRange(off, n, s.Size()); err != nil {
+		return fmt.Errorf("zero: %w", err)
+	}
+	return writeZeros(s, off, n)
+}
+
+// zeros is what writeZeros writes from; nobody changes it.
+var zeros [64 << 10]byte
+
+func writeZeros(w io.WriterAt, off, n int64) error {
+	for n > 0 {
+		chunk := min(n, int64(len(zeros)))
+		if _, err := w.WriteAt(zeros[:chunk], off); err != nil {
+			return err
+		}
+		off, n = off+chunk, n-chunk
+	}
+	return nil
+}
+
+// checkRange tells whether n bytes at off lie within size bytes.
+func checkRange(off, n, size int64) error {
+	if off < 0 || n < 0 || off > size || n > size-off {
+		return fmt.Errorf("%d bytes at offset %d of %d: %w", n, off, size, ErrOutOfRange)
+	}
+	return nil
+}
