@@ -1,0 +1,95 @@
+package boot
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/bootlun/bootlun/bootloader"
+	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/initiator/kernel"
+)
+
+// machine is what the steps work on: each fills in what the next ones need.
+type machine struct {
+	cfg Config
+	log *slog.Logger
+
+	table   *ibft.Table
+	session *kernel.Session
+	disk    kernel.Disk
+	root    string // where the root file system is mounted
+}
+
+// timelineFile tells the installed system how its boot went; /run moves along.
+const timelineFile = "/run/bootlun/boot.json"
+
+// Run boots this machine: it ends in the installed system's init and so
+// returns only an error. out is the console. The caller is PID 1 and has
+// called [Prepare].
+func Run(ctx context.Context, cfg Config, out io.Writer) error {
+	m := &machine{cfg: cfg, log: logger(cfg, out)}
+	c := console{out}
+	c.result(Result{Step: "kernel", Took: uptime(), Detail: "until our init"})
+	var results []Result
+	for _, s := range steps {
+		r, err := runStep(ctx, s, m)
+		if err != nil {
+			return err
+		}
+		c.result(r)
+		results = append(results, r)
+	}
+	if err := writeTimeline(timelineFile, results); err != nil {
+		m.log.Warn("leave the boot timeline for the installed system", "error", err)
+	}
+	c.result(Result{Step: "switch root", Took: uptime(), Detail: "since the kernel started; " + m.initPath() + " takes over"})
+	return m.handOff(c)
+}
+
+func (m *machine) handOff(c console) error {
+	err := bootloader.SwitchRoot(m.root, m.initPath(), nil)
+	return &StepError{Step: "switch root", Remedy: "name the program with init=", Err: err}
+}
+
+func (m *machine) initPath() string {
+	if m.cfg.Init != "" {
+		return m.cfg.Init
+	}
+	return "/sbin/init"
+}
+
+func logger(cfg Config, out io.Writer) *slog.Logger {
+	level := slog.LevelWarn
+	if cfg.Debug {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
+}
+
+// uptime is the time since the kernel started.
+func uptime() time.Duration {
+	text, err := os.ReadFile("/proc/uptime")
+	var seconds float64
+	if err == nil {
+		_, err = fmt.Sscan(string(text), &seconds)
+	}
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds * float64(time.Second))
+}
+
+func writeTimeline(path string, results []Result) error {
+	text, err := json.MarshalIndent(results, "", "  ")
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, append(text, '\n'), 0o644))
+}

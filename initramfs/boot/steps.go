@@ -1,0 +1,72 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// step is one arrow of the boot: source → table → network → login → disk →
+// handoff. It works on the machine and says in a few words what came of it.
+type step struct {
+	name   string
+	remedy string // what the operator can do when it fails
+	run    func(ctx context.Context, m *machine) (detail string, err error)
+}
+
+// steps in their order. What runs once the last one has succeeded is the
+// handoff, from which there is no return.
+var steps = []step{
+	{"hardware", "rebuild the image with this machine's drivers: bootlun image build --modules", loadDrivers},
+	{"table", "give a root path by DHCP option 17, bootlun.rootpath= or the firmware's iSCSI settings", findTable},
+	{"network", "check the table's NIC (ibft show) against this machine's (ip link)", configureNetwork},
+	{"login", "check that the target runs, its portal is reachable from here, and names and CHAP secrets agree", logIn},
+	{"disk", "check that the target serves this LUN to this initiator", waitDisk},
+	{"root", "name the root file system with root=UUID=…", mountRoot},
+}
+
+// StepError says which step of the boot failed, and what to do.
+type StepError struct {
+	Step   string
+	Remedy string
+	Err    error
+}
+
+// Error is one line for the console.
+func (e *StepError) Error() string { return fmt.Sprintf("%s: %v; %s", e.Step, e.Err, e.Remedy) }
+
+// Unwrap gives the cause.
+func (e *StepError) Unwrap() error { return e.Err }
+
+// permanentError marks a failure that trying again cannot mend.
+type permanentError struct{ error }
+
+func (e permanentError) Unwrap() error { return e.error }
+
+// runStep runs s until it succeeds, fails for good, or its deadline passes,
+// with growing pauses; the network of a machine that has just been switched on
+// can be slow. It returns what happened for the console and the timeline.
+func runStep(ctx context.Context, s step, m *machine) (Result, error) {
+	start := time.Now()
+	ctx, cancel := context.WithTimeoutCause(ctx, m.cfg.Timeout,
+		fmt.Errorf("gave up after %s (bootlun.timeout=)", m.cfg.Timeout))
+	defer cancel()
+	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		detail, err := s.run(ctx, m)
+		if err == nil {
+			return Result{Step: s.name, Took: time.Since(start), Detail: detail}, nil
+		}
+		var final permanentError
+		if errors.As(err, &final) || ctx.Err() != nil {
+			return Result{}, &StepError{Step: s.name, Remedy: s.remedy, Err: err}
+		}
+		m.log.Warn("trying again", slog.String("step", s.name), slog.Duration("in", pause), slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+			return Result{}, &StepError{Step: s.name, Remedy: s.remedy, Err: fmt.Errorf("%w: %w", context.Cause(ctx), err)}
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/bootlun/bootlun/ibft"
+	"github.com/vishvananda/netlink"
+)
+
+// findTable finds the firmware's table, or synthesises one from the command
+// line or a DHCP lease: whichever Config.Source allows, in that order.
+func findTable(ctx context.Context, m *machine) (string, error) {
+	if len(m.cfg.RootPaths) == 0 && m.allows(SourceTable) || m.cfg.Source == SourceTable {
+		if source, err := m.firmwareTable(); err == nil {
+			return "read from " + source, nil
+		} else if m.cfg.Source == SourceTable {
+			return "", permanentError{err}
+		}
+	}
+	source, settings, err := m.settings(ctx)
+	if err != nil {
+		return "", err
+	}
+	table, err := settings.Table(ctx, m.resolver(&settings.NIC))
+	if err != nil {
+		return "", permanentError{fmt.Errorf("synthesise a table from %s: %w", source, err)}
+	}
+	m.table = table
+	return "synthesised from " + source, nil
+}
+
+func (m *machine) allows(s Source) bool { return m.cfg.Source == SourceAuto || m.cfg.Source == s }
+
+// firmwareTable takes the first table of this machine with a path to a LUN.
+func (m *machine) firmwareTable() (source string, err error) {
+	found, err := ibft.Find(ibft.FindOptions{})
+	if err != nil {
+		return "", fmt.Errorf("look for the firmware's table: %w", err)
+	}
+	errs := []error{errors.New("this machine's firmware left no usable iBFT")}
+	for _, f := range found {
+		switch {
+		case f.Err != nil:
+			errs = append(errs, fmt.Errorf("%s: %w", f.Source, f.Err))
+		case len(f.Table.Paths()) == 0:
+			errs = append(errs, fmt.Errorf("%s: no target is marked valid", f.Source))
+		default:
+			m.table = f.Table
+			return f.Source, nil
+		}
+	}
+	return "", errors.Join(errs...)
+}
+
+// settings gathers what the command line says, completed by a DHCP lease where
+// it leaves the address or the root path open.
+func (m *machine) settings(ctx context.Context) (source string, s ibft.Settings, err error) {
+	link, err := m.bootLink(ctx)
+	if err != nil {
+		return "", s, err
+	}
+	if err := bringUp(ctx, link); err != nil {
+		return "", s, err
+	}
+	source = "the command line"
+	if m.cfg.Address.IsValid() {
+		s.NIC = ibft.NIC{
+			IP: m.cfg.Address.Addr(), PrefixLen: uint8(m.cfg.Address.Bits()),
+			Gateway: m.cfg.Gateway, Origin: ibft.OriginManual,
+		}
+		copy(s.NIC.MAC[:], link.Attrs().HardwareAddr)
+	} else {
+		lease, err := requestLease(ctx, link.Attrs().Name)
+		if err != nil {
+			return "", s, err
+		}
+		if s, err = leaseSettings(lease, link.Attrs()); err != nil {
+			return "", s, err
+		}
+		source = fmt.Sprintf("the lease of %s by %s", s.NIC.IP, s.NIC.DHCP)
+	}
+	// A NIC on no PCI bus is known by its MAC alone.
+	s.NIC.PCI, _ = ibft.ParsePCIAddr(pciAddressOf(link.Attrs().Name))
+	if len(m.cfg.RootPaths) > 0 {
+		s.RootPaths = m.cfg.RootPaths
+	}
+	if m.cfg.Initiator != "" {
+		s.InitiatorName = m.cfg.Initiator
+	}
+	if len(s.RootPaths) == 0 {
+		return "", s, fmt.Errorf("%s has no root path (DHCP option 17)", source)
+	}
+	return source, s, nil
+}
+
+// bootLink is the interface that the boot loader used (BOOTIF=), or the first
+// Ethernet interface with a carrier.
+func (m *machine) bootLink(ctx context.Context) (netlink.Link, error) {
+	if m.cfg.BootIF != nil {
+		nic := ibft.NIC{}
+		copy(nic.MAC[:], m.cfg.BootIF)
+		return waitLink(ctx, &nic)
+	}
+	var chosen netlink.Link
+	err := poll(ctx, func() (bool, error) {
+		links, err := netlink.LinkList()
+		if err != nil {
+			return false, fmt.Errorf("list network interfaces: %w", err)
+		}
+		for _, l := range links {
+			if l.Type() != "device" || l.Attrs().EncapType != "ether" {
+				continue
+			}
+			if l.Attrs().Flags&net.FlagUp == 0 {
+				if err := netlink.LinkSetUp(l); err != nil {
+					m.log.Warn("set interface up", "interface", l.Attrs().Name, "error", err)
+				}
+			}
+			if l.Attrs().OperState == netlink.OperUp || l.Attrs().OperState == netlink.OperUnknown && l.Attrs().Flags&net.FlagRunning != 0 {
+				chosen = l
+				return true, nil
+			}
+		}
+		return false, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("no Ethernet interface has a carrier: %w", err)
+	}
+	return chosen, nil
+}
+
+// resolver looks names up at the DNS servers that the settings name, once the
+// network is up as they say.
+func (m *machine) resolver(nic *ibft.NIC) func(context.Context, string) ([]netip.Addr, error) {
+	return func(ctx context.Context, host string) ([]netip.Addr, error) {
+		if _, err := configureNIC(ctx, nic); err != nil {
+			return nil, err
+		}
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	}
+}
