@@ -20,6 +20,9 @@ import (
 // is one for both families. transport is tcp or udp.
 func (h *Host) resolve(ctx context.Context, transport, network, address string) (tcpip.FullAddress, tcpip.NetworkProtocolNumber, error) {
 	var none tcpip.FullAddress
+	if h.closed.Load() {
+		return none, 0, net.ErrClosed
+	}
 	if err := ctx.Err(); err != nil {
 		return none, 0, err
 	}

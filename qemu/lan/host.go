@@ -117,6 +117,7 @@ func (h *Host) start(mtu int) error {
 	h.wg.Go(h.link.receive)
 	err := h.configure()
 	if err != nil {
+		h.unplug()
 		h.close()
 	}
 	return err
@@ -149,9 +150,14 @@ func (h *Host) configure() error {
 	return nil
 }
 
-func (h *Host) close() {
+// unplug takes the host off the LAN; its sockets' errors are net.ErrClosed from then on.
+func (h *Host) unplug() {
 	h.closed.Store(true)
 	h.sw.unplug(h.link.port)
+}
+
+// close ends an unplugged host with all its sockets.
+func (h *Host) close() {
 	h.wg.Wait()
 	h.stack.Destroy()
 }
@@ -231,8 +237,5 @@ func (h *Host) DialContext(ctx context.Context, network, address string) (net.Co
 }
 
 func (h *Host) opError(op, network, address string, err error) error {
-	if h.closed.Load() {
-		err = net.ErrClosed
-	}
 	return fmt.Errorf("lan: host %q: %s %s %s: %w", h.name, op, network, address, err)
 }

@@ -108,6 +108,9 @@ func (l *LAN) Close() error {
 
 	err := l.ln.Close()
 	for _, h := range hosts {
+		h.unplug() // All of them first: the end of one is then no event for another.
+	}
+	for _, h := range hosts {
 		h.close()
 	}
 	l.wg.Wait()
