@@ -10,7 +10,7 @@ type Table struct {
 	OEMID      string `json:"oem_id,omitzero"`
 	OEMTableID string `json:"oem_table_id,omitzero"`
 	// Reserved is the header's tail, at most 24 bytes: as an ACPI reader sees it, OEM revision, creator ID and
-	// creator revision, then 12 bytes of nothing. Nil when all are zero.
+	// creator revision, then 12 bytes of nothing. Trailing NULs are left out.
 	Reserved Bytes `json:"reserved,omitzero"`
 	// Control are the flags of the control structure.
 	Control ControlFlags `json:"control,omitzero"`
@@ -22,8 +22,9 @@ type Table struct {
 	// specification's (which Linux skips too), and initiators after the first.
 	Other []Structure `json:"other,omitzero"`
 
-	// raw is what Parse read, in a copy of its own: exactly as long as the header says.
-	raw []byte
+	// raw is what Parse read, exactly as long as the header says. It holds secrets: behind a pointer no verb of
+	// package fmt prints it.
+	raw *string
 }
 
 // Initiator is who the machine is to its targets (iBFT, 1.4.5). A zero address is an absent one.

@@ -158,7 +158,9 @@ func ParsePCIAddr(s string) (PCIAddr, error) {
 }
 
 // String returns "bus:device.function" in hexadecimal, as lspci prints it.
-func (p PCIAddr) String() string { return fmt.Sprintf("%02x:%02x.%x", p>>8, p>>3&0x1f, p&7) }
+func (p PCIAddr) String() string {
+	return fmt.Sprintf("%02x:%02x.%x", uint16(p>>8), uint16(p>>3&0x1f), uint16(p&7))
+}
 
 // MarshalText returns String's form.
 func (p PCIAddr) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
