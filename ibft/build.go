@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -108,7 +109,8 @@ type builder struct {
 	err     error
 }
 
-// piece is a structure to be placed: what it is, and who fills in what follows its header.
+// piece is a structure to be placed: what it is, and who fills in what follows its header. Without a fill it is
+// mere room for one.
 type piece struct {
 	name   string
 	slot   int
@@ -125,6 +127,7 @@ func (b *builder) build() ([]byte, error) {
 		return nil, err
 	}
 	control := controlSlots + 2*slots
+	pieces = b.order(pieces)
 	offsets, end, err := b.place(pieces, headerLen+control)
 	if err != nil {
 		return nil, err
@@ -133,6 +136,9 @@ func (b *builder) build() ([]byte, error) {
 	b.header()
 	putStructHeader(b.out[headerLen:], piece{id: idControl, flags: byte(b.table.Control), length: control})
 	for i, p := range pieces {
+		if p.fill == nil {
+			continue
+		}
 		putU16(b.out, headerLen+controlSlots+2*p.slot, uint16(offsets[i]))
 		s := make([]byte, p.length)
 		putStructHeader(s, p)
@@ -146,23 +152,52 @@ func (b *builder) build() ([]byte, error) {
 	return b.out, nil
 }
 
-// place gives every piece its offset, and returns the end of the last.
+// order returns the pieces, which are in the order of their slots, in the order of their places.
+func (b *builder) order(pieces []piece) []piece {
+	if !b.byKind {
+		return pieces
+	}
+	var first, nics, targets, rest []piece
+	for _, p := range pieces {
+		switch {
+		case p.id == idNIC:
+			nics = append(nics, p)
+		case p.id == idTarget:
+			targets = append(targets, p)
+		case p.slot < slotFirstNIC:
+			first = append(first, p)
+		default:
+			rest = append(rest, p)
+		}
+	}
+	pairs := max(len(nics), len(targets), (fixedSlots-slotFirstNIC)/2)
+	room := func(p piece, n int) []piece { return slices.Repeat([]piece{p}, pairs-n) }
+	nicRoom := room(piece{name: "room for a NIC", length: nicLen}, len(nics))
+	targetRoom := room(piece{name: "room for a target", length: targetLen}, len(targets))
+	return slices.Concat(first, nics, nicRoom, targets, targetRoom, rest)
+}
+
+// place gives every piece its offset, and returns where the heap may begin.
 func (b *builder) place(pieces []piece, start int) (offsets []int, end int, err error) {
 	limit := b.max
 	if b.size > 0 {
 		limit = min(limit, b.size)
 	}
-	end = start
-	for _, p := range pieces {
-		at := (end + b.align - 1) / b.align * b.align
-		end = at + p.length
+	advance := func(name string, to int) error {
+		end = (to + b.align - 1) / b.align * b.align
 		if end > limit {
-			return nil, 0, fmt.Errorf("%s does not fit: it would end at byte %d of at most %d", p.name, end, limit)
+			return fmt.Errorf("%s does not fit: it would end at byte %d of at most %d", name, end, limit)
 		}
-		offsets = append(offsets, at)
+		return nil
 	}
-	if end > limit {
-		return nil, 0, fmt.Errorf("the control structure does not fit: it would end at byte %d of at most %d", end, limit)
+	if err := advance("control", start); err != nil {
+		return nil, 0, err
+	}
+	for _, p := range pieces {
+		offsets = append(offsets, end)
+		if err := advance(p.name, end+p.length); err != nil {
+			return nil, 0, err
+		}
 	}
 	return offsets, end, nil
 }

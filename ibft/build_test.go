@@ -158,7 +158,7 @@ func TestBuildPlaces(t *testing.T) {
 		initiator, nic, target int
 	}{
 		{LayoutAligned, 0x48, 0x98, 0x100},
-		{LayoutIPXE, 0x50, 0xa0, 0x110},
+		{LayoutIPXE, 0x50, 0xa0, 0x180},
 		{LayoutEDK2, 0x48, 0x98, 0x100},
 		{LayoutPacked, 66, 66 + 74, 66 + 74 + 102},
 	} {
@@ -195,7 +195,7 @@ func TestBuildErrors(t *testing.T) {
 		{"slot", func(t *Table) { t.Other = []Structure{{Slot: -1, Bytes: Bytes{5, 1, 6, 0, 0, 0}}} }, BuildOptions{}, "carried structure 0: slot -1"},
 		{"budget, string", func(t *Table) {}, BuildOptions{MaxSize: 600}, "target 1: name: does not fit"},
 		{"budget, structure", func(t *Table) {}, BuildOptions{MaxSize: 450}, "target 1 does not fit"},
-		{"budget, control", func(t *Table) { *t = Table{} }, BuildOptions{MaxSize: 60}, "control structure does not fit"},
+		{"budget, control", func(t *Table) { *t = Table{} }, BuildOptions{MaxSize: 60}, "control does not fit"},
 		{"heap down", func(t *Table) { *t = *sample(10) }, BuildOptions{Layout: LayoutEDK2}, "does not fit: the heap has"},
 		{"fifth path in iPXE's buffer", func(t *Table) { *t = *sample(5) }, BuildOptions{Layout: LayoutIPXE, MaxSize: 768}, "does not fit"},
 		{"too many", func(t *Table) {

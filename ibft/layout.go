@@ -13,7 +13,8 @@ const (
 	// LayoutAligned aligns structures to 8 bytes, as the specification asks (iBFT, 1.4.4.4), puts the heap after
 	// them, and keeps equal strings once.
 	LayoutAligned
-	// LayoutIPXE is iPXE's: structures aligned to 16 bytes, the heap after them.
+	// LayoutIPXE is iPXE's: structures aligned to 16 bytes, all NICs before all targets, room for as many of the one
+	// as of the other and for two at least, the heap after them.
 	LayoutIPXE
 	// LayoutEDK2 is edk2's: 2048 bytes in any case, structures aligned to 8 bytes, the heap growing down from
 	// the end.
@@ -52,12 +53,13 @@ type arrangement struct {
 	size     int  // of the whole table, 0 for as long as it needs to be
 	heapDown bool // the heap grows down from size
 	share    bool // equal strings are kept once
+	byKind   bool // NICs lie before targets, both with room for as many as there are pairs of slots
 }
 
 func (l Layout) arrangement() arrangement {
 	switch l {
 	case LayoutIPXE:
-		return arrangement{align: 16}
+		return arrangement{align: 16, byKind: true}
 	case LayoutEDK2:
 		return arrangement{align: 8, size: 2048, heapDown: true}
 	case LayoutPacked:

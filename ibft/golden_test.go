@@ -1,0 +1,81 @@
+package ibft
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden JSON files anew")
+
+// golden returns the tables in testdata, which other programs wrote, by name.
+func golden(t testing.TB) map[string][]byte {
+	t.Helper()
+	names, err := filepath.Glob("testdata/*.bin")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no golden tables: %v", err)
+	}
+	tables := make(map[string][]byte)
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tables[strings.TrimSuffix(filepath.Base(name), ".bin")] = b
+	}
+	return tables
+}
+
+// Tables of other writers read as the values beside them, and build to the same bytes: as they came, and in their
+// writer's layout from the values alone.
+func TestGolden(t *testing.T) {
+	for name, b := range golden(t) {
+		t.Run(name, func(t *testing.T) {
+			table := mustParse(t, b)
+			compareJSON(t, filepath.Join("testdata", name+".json"), table)
+			if got := mustBuild(t, table, BuildOptions{}); !bytes.Equal(got, b) {
+				t.Error("unchanged, it builds to other bytes")
+			}
+			var layout Layout
+			writer, _, _ := strings.Cut(name, "-")
+			if err := layout.UnmarshalText([]byte(writer)); err != nil {
+				t.Fatal(err)
+			}
+			if got := mustBuild(t, values(table), BuildOptions{Layout: layout}); !bytes.Equal(got, b) {
+				t.Errorf("layout %v makes other bytes of its values:\n%x\nwant:\n%x", layout, got, b)
+			}
+			if got := table.ownLayout(); got != layout {
+				t.Errorf("taken for layout %v, want %v", got, layout)
+			}
+		})
+	}
+}
+
+func compareJSON(t *testing.T, file string, table *Table) {
+	t.Helper()
+	b, err := table.RevealJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	if err := json.Indent(&got, b, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	got.WriteByte('\n')
+	if *update {
+		if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Errorf("read as:\n%s\nwant:\n%s", got.Bytes(), want)
+	}
+}
