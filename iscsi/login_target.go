@@ -1,0 +1,512 @@
+package iscsi
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// LoginInfo is what an initiator said of itself in its first request. Until it is
+// authenticated, nothing in it is proven.
+type LoginInfo struct {
+	InitiatorName  string // normalised
+	InitiatorAlias string
+	TargetName     string // normalised; empty in a discovery session without one
+	Discovery      bool
+	ISID           ISID
+	TSIH           uint16 // zero for a new session
+	CID            uint16
+	CmdSN          uint32
+	ExpStatSN      uint32
+}
+
+// Access is a target's answer to a LoginInfo.
+type Access struct {
+	// Status refuses the login unless it is StatusSuccess.
+	Status LoginStatus
+	Reason string // for the LoginError; not sent
+	// Redirect goes with StatusMovedTemporarily and StatusMovedPermanently.
+	Redirect TargetAddress
+	// CHAP is the proof demanded; nil lets the initiator in without.
+	CHAP        *CHAPServer
+	TargetAlias string // optional
+	// JoinSession says that the session named by a TSIH other than zero exists
+	// and that this connection may join it. Without, the login is refused with
+	// StatusSessionDoesNotExist.
+	JoinSession bool
+	Offer       Offer
+}
+
+// TargetConfig says how a target answers a login.
+type TargetConfig struct {
+	// Authorize decides on a login, once, before authentication. It is required.
+	Authorize func(LoginInfo) Access
+	// Establish is called once, when all that is left is to say that the login
+	// has succeeded. It makes the session and returns its TSIH, or refuses. It
+	// is required.
+	Establish func(LoginInfo, Params) (tsih uint16, status LoginStatus)
+	// PortalGroupTag is the tag of the portal that the initiator reached.
+	PortalGroupTag uint16
+	// StatSN is the first status sequence number of the connection.
+	StatSN uint32
+	// Window is how many commands may be outstanding: MaxCmdSN is that far
+	// ahead. 0 means 64.
+	Window uint32
+}
+
+// TargetResult is what a target knows after a login.
+type TargetResult struct {
+	LoginInfo
+	Params   Params
+	TSIH     uint16 // of the session that was made or joined
+	StatSN   uint32 // of the next response
+	CHAPUser string // the name that was proven, empty without authentication
+}
+
+// TargetLogin is the target's side of a login, without I/O: the caller gives it
+// each request and sends each response. ServeLogin does so over a Conn. It is for
+// one goroutine and one connection.
+type TargetLogin struct {
+	cfg    TargetConfig
+	access Access
+	neg    negotiator
+	chap   chapServer
+	info   LoginInfo
+	itt    uint32
+	stage  Stage
+	known  bool // the first text has been taken
+	greet  bool // what the first response carries has been said
+	seen   map[string]bool
+	in     TextAssembler
+	out    TextSplitter
+	// granted is what the last response of a split text will say.
+	granted bool
+	next    Stage
+	rounds  int
+	result  TargetResult
+	done    bool
+	failed  bool
+}
+
+// NewTargetLogin starts a login.
+func NewTargetLogin(cfg TargetConfig) *TargetLogin {
+	if cfg.Window == 0 {
+		cfg.Window = 64
+	}
+	return &TargetLogin{cfg: cfg, result: TargetResult{StatSN: cfg.StatSN}, seen: map[string]bool{}}
+}
+
+// Receive takes a request, fills in the response to send and returns its data
+// segment, valid until the next call. With a *LoginError, the response says so to
+// the initiator: send it and close the connection.
+func (l *TargetLogin) Receive(req *LoginRequest, data []byte, resp *LoginResponse) (respData []byte, err error) {
+	*resp = LoginResponse{
+		CurrentStage:  req.CurrentStage,
+		VersionMax:    Version,
+		VersionActive: Version,
+		ISID:          req.ISID,
+		TSIH:          req.TSIH,
+		ITT:           req.ITT,
+		StatSN:        l.result.StatSN,
+		ExpCmdSN:      req.CmdSN,
+		MaxCmdSN:      req.CmdSN + l.cfg.Window - 1,
+	}
+	l.result.StatSN++
+	respData, err = l.receive(req, data, resp)
+	if err == nil {
+		return respData, nil
+	}
+	l.failed = true
+	var le *LoginError
+	if !errors.As(err, &le) {
+		le = loginErrorf(StatusInitiatorError, "%v", err)
+	}
+	resp.Status = le.Status
+	resp.Transit, resp.Continue, resp.NextStage = false, false, 0
+	respData = nil
+	if le.Redirect.Host != "" {
+		respData = Text{{keyTargetAddress, le.Redirect.String()}}.Append(nil)
+	}
+	return respData, le
+}
+
+func (l *TargetLogin) receive(req *LoginRequest, data []byte, resp *LoginResponse) ([]byte, error) {
+	if l.done || l.failed {
+		return nil, loginErrorf(StatusInvalidDuringLogin, "a request after the end of the login")
+	}
+	if err := l.check(req); err != nil {
+		return nil, err
+	}
+	l.rounds++
+	if l.out.Pending() {
+		if len(data) > 0 || req.Continue {
+			return nil, loginErrorf(StatusInitiatorError, "the initiator interrupts the target's text")
+		}
+		return l.send(resp)
+	}
+	if err := l.in.Add(data); err != nil {
+		return nil, err
+	}
+	if req.Continue {
+		return nil, nil // an empty response asks for the rest
+	}
+	text, err := l.text()
+	if err != nil {
+		return nil, err
+	}
+	reply, err := l.answer(req, text)
+	if err != nil {
+		return nil, err
+	}
+	l.out = NewTextSplitter(reply.Append(nil), maxLoginData)
+	return l.send(resp)
+}
+
+// check looks at the header of a request.
+func (l *TargetLogin) check(req *LoginRequest) error {
+	if l.rounds == 0 {
+		if req.VersionMin > Version {
+			return loginErrorf(StatusUnsupportedVersion, "the initiator speaks versions from %d on", req.VersionMin)
+		}
+		l.info = LoginInfo{ISID: req.ISID, TSIH: req.TSIH, CID: req.CID, CmdSN: req.CmdSN, ExpStatSN: req.ExpStatSN}
+		l.itt = req.ITT
+		l.stage = req.CurrentStage
+	}
+	switch {
+	case l.rounds >= maxLoginRounds:
+		return loginErrorf(StatusInitiatorError, "no end after %d requests", maxLoginRounds)
+	case req.ISID != l.info.ISID || req.TSIH != l.info.TSIH || req.CID != l.info.CID || req.ITT != l.itt:
+		return loginErrorf(StatusInvalidDuringLogin, "ISID, TSIH, CID or task tag changed during the login")
+	case req.CurrentStage != l.stage || l.stage > OperationalStage:
+		return loginErrorf(StatusInvalidDuringLogin, "a request for stage %v in stage %v", req.CurrentStage, l.stage)
+	case req.Transit && req.Continue:
+		return loginErrorf(StatusInitiatorError, "T and C bit are both set")
+	case req.Transit && (req.NextStage <= req.CurrentStage || req.NextStage == 2):
+		return loginErrorf(StatusInvalidDuringLogin, "transition from stage %v to %v", req.CurrentStage, req.NextStage)
+	}
+	return nil
+}
+
+// send fills in the response with the next part of the text. The transition comes
+// with the last part.
+func (l *TargetLogin) send(resp *LoginResponse) ([]byte, error) {
+	data, more := l.out.Next()
+	if more {
+		resp.Continue = true
+		return data, nil
+	}
+	if !l.granted {
+		return data, nil
+	}
+	l.granted = false
+	if l.next == FullFeaturePhase {
+		if err := l.establish(resp); err != nil {
+			return nil, err
+		}
+	}
+	resp.Transit, resp.NextStage = true, l.next
+	l.stage = l.next
+	return data, nil
+}
+
+// text returns the pairs of a whole text. Keys must not repeat within a login.
+func (l *TargetLogin) text() (Text, error) {
+	text, err := ParseText(l.in.Take())
+	if err != nil {
+		return nil, err
+	}
+	for _, kv := range text {
+		if l.seen[kv.Key] {
+			return nil, loginErrorf(StatusInitiatorError, "key %q came twice", kv.Key)
+		}
+		l.seen[kv.Key] = true
+	}
+	return text, nil
+}
+
+// answer takes a whole text and decides on the answer and on the transition.
+func (l *TargetLogin) answer(req *LoginRequest, text Text) (Text, error) {
+	if !l.known {
+		if err := l.identify(&text); err != nil {
+			return nil, err
+		}
+		l.known = true
+	}
+	var reply Text
+	l.introduce(&reply)
+	if err := l.chap.receive(&text, &reply); err != nil {
+		return nil, err
+	}
+	for _, kv := range text {
+		if err := l.receiveKey(kv, &reply); err != nil {
+			return nil, err
+		}
+	}
+	return reply, l.decide(req, &reply)
+}
+
+// identify reads who wants what from the first text and asks for the decision.
+func (l *TargetLogin) identify(text *Text) error {
+	if err := l.readNames(text); err != nil {
+		return err
+	}
+	l.access = l.cfg.Authorize(l.info)
+	a := &l.access
+	if a.Status != StatusSuccess {
+		return &LoginError{Status: a.Status, Reason: a.Reason, Redirect: a.Redirect}
+	}
+	if l.info.TSIH != 0 && !a.JoinSession {
+		return loginErrorf(StatusSessionDoesNotExist, "TSIH %d", l.info.TSIH)
+	}
+	var err error
+	if l.chap, err = newCHAPServer(a.CHAP); err != nil {
+		return &LoginError{Status: StatusTargetError, Reason: err.Error()}
+	}
+	l.neg = newNegotiator(a.Offer, l.info.Discovery, l.info.TSIH == 0)
+	return nil
+}
+
+func (l *TargetLogin) readNames(text *Text) error {
+	initiator, ok := text.take(keyInitiatorName)
+	if !ok {
+		return loginErrorf(StatusMissingParameter, "the first request has no InitiatorName")
+	}
+	var err error
+	if l.info.InitiatorName, err = peerName(initiator); err != nil {
+		return fmt.Errorf("InitiatorName: %w", err)
+	}
+	l.info.InitiatorAlias, _ = text.take(keyInitiatorAlias)
+	switch session, ok := text.take(keySessionType); {
+	case session == sessionDiscovery:
+		l.info.Discovery = true
+	case ok && session != sessionNormal:
+		return loginErrorf(StatusSessionTypeNotSupported, "SessionType=%.40s", session)
+	}
+	target, ok := text.take(keyTargetName)
+	if !ok && !l.info.Discovery {
+		return loginErrorf(StatusMissingParameter, "the first request of a normal session has no TargetName")
+	}
+	if ok {
+		if l.info.TargetName, err = peerName(target); err != nil {
+			return fmt.Errorf("TargetName: %w", err)
+		}
+	}
+	return nil
+}
+
+// introduce adds what a target says of itself in its first answer (RFC 7143,
+// 13.9: the portal group tag must be there).
+func (l *TargetLogin) introduce(reply *Text) {
+	if l.greet {
+		return
+	}
+	l.greet = true
+	if l.info.Discovery {
+		return
+	}
+	reply.Add(keyPortalGroup, strconv.Itoa(int(l.cfg.PortalGroupTag)))
+	if l.access.TargetAlias != "" {
+		reply.Add(keyTargetAlias, l.access.TargetAlias)
+	}
+}
+
+// receiveKey takes a pair that is not about security.
+func (l *TargetLogin) receiveKey(kv KeyValue, reply *Text) error {
+	switch kv.Key {
+	case keyInitiatorAlias:
+		l.info.InitiatorAlias = kv.Value
+		return nil
+	case keyInitiatorName, keyTargetName, keySessionType:
+		return loginErrorf(StatusInitiatorError, "%s after the first request", kv.Key)
+	case keyTargetAlias, keyTargetAddress, keyPortalGroup:
+		reply.Add(kv.Key, Rejected) // only a target may send it
+		return nil
+	}
+	return l.neg.receive(kv, reply)
+}
+
+// decide settles whether the stage ends with this answer. An initiator that asks
+// for the transition while the authentication is going on, as some do in every
+// request, is kept in the stage.
+func (l *TargetLogin) decide(req *LoginRequest, reply *Text) error {
+	if !l.chap.ok() {
+		if l.stage != SecurityStage {
+			return loginErrorf(StatusAuthenticationFailed, "%s skips authentication, which is required", l.info.InitiatorName)
+		}
+		if req.Transit && !l.chap.started() {
+			return loginErrorf(StatusAuthenticationFailed, "%s offers no AuthMethod, CHAP is required", l.info.InitiatorName)
+		}
+		return nil
+	}
+	if l.stage == OperationalStage || req.Transit && req.NextStage == FullFeaturePhase {
+		l.neg.declare(reply)
+	}
+	l.granted, l.next = req.Transit, req.NextStage
+	return nil
+}
+
+// establish makes the session at the end of the login.
+func (l *TargetLogin) establish(resp *LoginResponse) error {
+	params, err := l.neg.finish()
+	if err != nil {
+		return err
+	}
+	tsih, status := l.cfg.Establish(l.info, params)
+	if status != StatusSuccess {
+		return &LoginError{Status: status}
+	}
+	resp.TSIH = tsih
+	l.result.LoginInfo, l.result.Params, l.result.TSIH = l.info, params, tsih
+	l.result.CHAPUser = l.chap.user
+	l.done = true
+	return nil
+}
+
+// Done reports whether the login has succeeded. The response of the call after
+// which it is true is the last of the login.
+func (l *TargetLogin) Done() bool { return l.done }
+
+// Info returns what the initiator has said of itself so far.
+func (l *TargetLogin) Info() LoginInfo { return l.info }
+
+// Result returns the outcome of a login that is done.
+func (l *TargetLogin) Result() TargetResult { return l.result }
+
+// String describes the login without its secrets.
+func (l *TargetLogin) String() string {
+	return fmt.Sprintf("login of %q to %q, stage %v", l.info.InitiatorName, l.info.TargetName, l.stage)
+}
+
+// chapServer is the target's part of the security stage.
+type chapServer struct {
+	cfg    *CHAPServer // nil: no authentication demanded
+	method string      // what the target chose, empty before
+	own    chapChallenge
+	proven bool
+	user   string
+}
+
+func newCHAPServer(cfg *CHAPServer) (chapServer, error) {
+	if cfg == nil {
+		return chapServer{}, nil
+	}
+	c := *cfg
+	var err error
+	c.Algorithms, err = checkAlgorithms(c.Algorithms)
+	return chapServer{cfg: &c}, err
+}
+
+// ok reports whether no proof is missing.
+func (c *chapServer) ok() bool { return c.cfg == nil || c.proven }
+
+// started reports whether a method has been chosen.
+func (c *chapServer) started() bool { return c.method != "" }
+
+// receive takes the security keys out of a request and adds the answers to reply.
+func (c *chapServer) receive(text, reply *Text) error {
+	if methods, ok := text.take(keyAuthMethod); ok {
+		if err := c.choose(methods, reply); err != nil {
+			return err
+		}
+	}
+	if list, ok := text.take(keyCHAPAlgorithm); ok {
+		if err := c.challenge(list, reply); err != nil {
+			return err
+		}
+	}
+	name, n := text.take(keyCHAPName)
+	response, r := text.take(keyCHAPResponse)
+	if n || r {
+		if err := c.verify(name, response); err != nil {
+			return err
+		}
+	}
+	id, i := text.take(keyCHAPIdentifier)
+	challenge, ch := text.take(keyCHAPChallenge)
+	if i || ch {
+		return c.prove(id, challenge, reply)
+	}
+	return nil
+}
+
+// choose chooses from the methods that the initiator offers.
+func (c *chapServer) choose(methods string, reply *Text) error {
+	c.method = authNone
+	if c.cfg != nil {
+		c.method = authCHAP
+	}
+	if !slices.Contains(ParseList(methods), c.method) {
+		return loginErrorf(StatusAuthenticationFailed, "the initiator offers AuthMethod=%.100s, the target takes %s", methods, c.method)
+	}
+	reply.Add(keyAuthMethod, c.method)
+	return nil
+}
+
+// challenge chooses an algorithm and sends a challenge.
+func (c *chapServer) challenge(list string, reply *Text) error {
+	if c.method != authCHAP || c.own.challenge != nil {
+		return loginErrorf(StatusAuthenticationFailed, "CHAP_A is not due")
+	}
+	offered := map[CHAPAlgorithm]bool{}
+	for _, v := range ParseList(list) {
+		if n, err := ParseNumber(v); err == nil && n <= 255 {
+			offered[CHAPAlgorithm(n)] = true
+		}
+	}
+	for _, a := range c.cfg.Algorithms {
+		if offered[a] {
+			c.own = newChallenge(a)
+			reply.Add(keyCHAPAlgorithm, strconv.Itoa(int(a)))
+			reply.Add(keyCHAPIdentifier, strconv.Itoa(int(c.own.id)))
+			reply.Add(keyCHAPChallenge, FormatBinary(c.own.challenge))
+			return nil
+		}
+	}
+	return loginErrorf(StatusAuthenticationFailed, "the initiator offers CHAP_A=%.40s, the target takes %v", list, c.cfg.Algorithms)
+}
+
+// verify checks the initiator's answer.
+func (c *chapServer) verify(name, response string) error {
+	if c.own.challenge == nil || c.proven {
+		return loginErrorf(StatusAuthenticationFailed, "a CHAP response that is not due")
+	}
+	r, err := ParseBinary(response)
+	if err != nil {
+		return loginErrorf(StatusAuthenticationFailed, "CHAP_R: %v", err)
+	}
+	for _, u := range c.cfg.Users {
+		if u.Name == name && u.Secret != "" && c.own.verify(u.Secret, r) {
+			c.proven, c.user = true, name
+			return nil
+		}
+	}
+	return loginErrorf(StatusAuthenticationFailed, "CHAP name %.100q: unknown name or wrong response", name)
+}
+
+// prove answers the initiator's challenge. A challenge that is the target's own
+// would make the target compute the answer that an impostor needs (RFC 7143,
+// 12.1.3).
+func (c *chapServer) prove(id, challenge string, reply *Text) error {
+	if !c.proven {
+		return loginErrorf(StatusAuthenticationFailed, "a CHAP challenge before the initiator's own proof")
+	}
+	theirs, err := parseChallenge(c.own.algorithm, id, challenge)
+	if err != nil {
+		return loginErrorf(StatusAuthenticationFailed, "%v", err)
+	}
+	switch {
+	case c.cfg.Target.Secret == "":
+		return loginErrorf(StatusAuthenticationFailed, "the initiator asks for mutual CHAP, the target has no name and secret for it")
+	case slices.Equal(theirs.challenge, c.own.challenge):
+		return loginErrorf(StatusAuthenticationFailed, "the initiator sends the target's own challenge back")
+	}
+	for _, u := range c.cfg.Users {
+		if u.Name == c.user && u.Secret == c.cfg.Target.Secret {
+			return loginErrorf(StatusAuthenticationFailed, "initiator and target have the same CHAP secret; give the target another")
+		}
+	}
+	reply.Add(keyCHAPName, c.cfg.Target.Name)
+	reply.Add(keyCHAPResponse, FormatBinary(theirs.response(c.cfg.Target.Secret)))
+	return nil
+}
