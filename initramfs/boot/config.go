@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bootlun/bootlun/bootloader"
 	"github.com/bootlun/bootlun/ibft"
 )
 
@@ -45,11 +46,8 @@ type Config struct {
 	Timeout   time.Duration // bootlun.timeout=, for each step that waits for the network; 0 means 60 s
 	Debug     bool
 
-	Root      string // root=, as bootloader.Spec reads it
-	FSType    string // rootfstype=
-	RootFlags string // rootflags=
-	ReadOnly  bool   // ro
-	Init      string // init=
+	// Root says which root to start and how: root=, rootfstype=, rootflags=, ro, rw, init=.
+	Root bootloader.Spec
 }
 
 // options maps a command-line key to what it sets. A key may come several
@@ -72,12 +70,6 @@ var options = map[string]func(c *Config, value string) error{
 	"bootlun.timeout":   func(c *Config, v string) (err error) { c.Timeout, err = parseTimeout(v); return },
 	"bootlun.debug":     func(c *Config, _ string) error { c.Debug = true; return nil },
 	"BOOTIF":            func(c *Config, v string) (err error) { c.BootIF, err = parseBootIF(v); return },
-	"root":              func(c *Config, v string) error { c.Root = v; return nil },
-	"rootfstype":        func(c *Config, v string) error { c.FSType = v; return nil },
-	"rootflags":         func(c *Config, v string) error { c.RootFlags = v; return nil },
-	"ro":                func(c *Config, _ string) error { c.ReadOnly = true; return nil },
-	"rw":                func(c *Config, _ string) error { c.ReadOnly = false; return nil },
-	"init":              func(c *Config, v string) error { c.Init = v; return nil },
 }
 
 // ParseCmdline reads a kernel command line. Options of other programs are
@@ -86,6 +78,11 @@ var options = map[string]func(c *Config, value string) error{
 func ParseCmdline(cmdline string) (Config, error) {
 	c := Config{Source: SourceAuto, Failure: FailShell, Timeout: time.Minute}
 	var errs []error
+	spec, err := bootloader.ParseCommandLine(cmdline)
+	c.Root = spec
+	if err != nil {
+		errs = append(errs, fmt.Errorf("kernel command line: %w", err))
+	}
 	for _, word := range splitCmdline(cmdline) {
 		key, value, _ := strings.Cut(word, "=")
 		set, known := options[key]

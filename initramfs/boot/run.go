@@ -14,6 +14,7 @@ import (
 	"github.com/bootlun/bootlun/bootloader"
 	"github.com/bootlun/bootlun/ibft"
 	"github.com/bootlun/bootlun/initiator/kernel"
+	"github.com/bootlun/bootlun/initramfs/modules"
 )
 
 // machine is what the steps work on: each fills in what the next ones need.
@@ -21,10 +22,12 @@ type machine struct {
 	cfg Config
 	log *slog.Logger
 
+	modules *modules.Loader
 	table   *ibft.Table
+	netDevs map[uint8]string // network device by the NIC's index in the table
 	session *kernel.Session
 	disk    kernel.Disk
-	root    string // where the root file system is mounted
+	handoff bootloader.Handoff
 }
 
 // timelineFile tells the installed system how its boot went; /run moves along.
@@ -34,7 +37,7 @@ const timelineFile = "/run/bootlun/boot.json"
 // returns only an error. out is the console. The caller is PID 1 and has
 // called [Prepare].
 func Run(ctx context.Context, cfg Config, out io.Writer) error {
-	m := &machine{cfg: cfg, log: logger(cfg, out)}
+	m := &machine{cfg: cfg, log: logger(cfg, out), netDevs: make(map[uint8]string)}
 	c := console{out}
 	c.result(Result{Step: "kernel", Took: uptime(), Detail: "until our init"})
 	var results []Result
@@ -49,20 +52,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) error {
 	if err := writeTimeline(timelineFile, results); err != nil {
 		m.log.Warn("leave the boot timeline for the installed system", "error", err)
 	}
-	c.result(Result{Step: "switch root", Took: uptime(), Detail: "since the kernel started; " + m.initPath() + " takes over"})
 	return m.handOff(c)
-}
-
-func (m *machine) handOff(c console) error {
-	err := bootloader.SwitchRoot(m.root, m.initPath(), nil)
-	return &StepError{Step: "switch root", Remedy: "name the program with init=", Err: err}
-}
-
-func (m *machine) initPath() string {
-	if m.cfg.Init != "" {
-		return m.cfg.Init
-	}
-	return "/sbin/init"
 }
 
 func logger(cfg Config, out io.Writer) *slog.Logger {

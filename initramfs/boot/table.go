@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 
 	"github.com/bootlun/bootlun/ibft"
 	"github.com/vishvananda/netlink"
@@ -91,6 +92,9 @@ func (m *machine) settings(ctx context.Context) (source string, s ibft.Settings,
 	if m.cfg.Initiator != "" {
 		s.InitiatorName = m.cfg.Initiator
 	}
+	if s.InitiatorName == "" {
+		s.InitiatorName = defaultInitiator(s.NIC.MAC)
+	}
 	if len(s.RootPaths) == 0 {
 		return "", s, fmt.Errorf("%s has no root path (DHCP option 17)", source)
 	}
@@ -142,4 +146,10 @@ func (m *machine) resolver(nic *ibft.NIC) func(context.Context, string) ([]netip
 		}
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	}
+}
+
+// defaultInitiator names a machine that nobody has named, the same on every
+// boot.
+func defaultInitiator(mac ibft.MAC) string {
+	return "iqn.2026-11.org.bootlun:" + strings.ReplaceAll(mac.String(), ":", "-")
 }

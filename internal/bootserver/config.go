@@ -1,0 +1,144 @@
+// Package bootserver is the boot server as one piece: DHCP, TFTP and HTTP from
+// package netboot and the iSCSI target, from one configuration. "bootlun
+// serve" runs it on the operating system's network, the virtual machines'
+// harness on a LAN of its own; that is why it is a package and why nobody else
+// should hold it: a program of its own composes netboot and target itself.
+package bootserver
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/bootlun/bootlun/iscsi"
+	"github.com/bootlun/bootlun/netboot"
+	"github.com/bootlun/bootlun/target"
+	"github.com/bootlun/bootlun/target/store"
+	"github.com/goccy/go-yaml"
+)
+
+// Config is the file that "bootlun serve" reads. docs/fleet.md shows one.
+type Config struct {
+	netboot.Config `yaml:",inline"`
+
+	// ISCSIPort is the target's port at Addr; 0 means 3260.
+	ISCSIPort uint16 `yaml:"iscsiPort"`
+	// Targets are what the iSCSI target serves; none means that the LUNs are
+	// served by something else.
+	Targets []Target `yaml:"targets"`
+}
+
+// Target is one iSCSI target. CHAP without a secret is an error, a secret may
+// be read from a file instead.
+type Target struct {
+	Name              string   `yaml:"name"`
+	Alias             string   `yaml:"alias"`
+	AllowedInitiators []string `yaml:"allowedInitiators"` // patterns such as iqn.2001-04.com.example:*
+	LUNs              []LUN    `yaml:"luns"`
+
+	CHAPName              string       `yaml:"chapName"`
+	CHAPSecret            iscsi.Secret `yaml:"chapSecret"`
+	CHAPSecretFile        string       `yaml:"chapSecretFile"`
+	ReverseCHAPName       string       `yaml:"reverseChapName"`
+	ReverseCHAPSecret     iscsi.Secret `yaml:"reverseChapSecret"`
+	ReverseCHAPSecretFile string       `yaml:"reverseChapSecretFile"`
+}
+
+// LUN is one disk of a target.
+type LUN struct {
+	Number int `yaml:"number"`
+	// Path is a disk image or a block device.
+	Path     string `yaml:"path"`
+	ReadOnly bool   `yaml:"readOnly"`
+	// Overlay keeps what machines write in memory, so that Path stays as it is;
+	// the writes are lost when the server ends.
+	Overlay bool `yaml:"overlay"`
+	// BlockSize is 512 (also the default) or 4096.
+	BlockSize int `yaml:"blockSize"`
+}
+
+// Load reads a configuration file. A key that does not exist is an error.
+func Load(path string) (Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, err
+	}
+	var c Config
+	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&c); err != nil {
+		return Config{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// open makes the target's form of t. The stores are added to opened, which the
+// caller closes.
+func (t Target) open(opened *[]store.Store) (*target.Target, error) {
+	chap, err := t.chap()
+	if err != nil {
+		return nil, err
+	}
+	out := &target.Target{Name: t.Name, Alias: t.Alias, AllowedInitiators: t.AllowedInitiators, CHAP: chap}
+	for _, l := range t.LUNs {
+		s, err := l.open(opened)
+		if err != nil {
+			return nil, fmt.Errorf("target %s, LUN %d: %w", t.Name, l.Number, err)
+		}
+		out.LUNs = append(out.LUNs, target.LUN{Number: l.Number, Store: s, ReadOnly: l.ReadOnly, BlockSize: l.BlockSize})
+	}
+	return out, nil
+}
+
+func (l LUN) open(opened *[]store.Store) (store.Store, error) {
+	file, err := store.OpenFile(l.Path, store.FileOptions{ReadOnly: l.ReadOnly || l.Overlay})
+	if err != nil {
+		return nil, err
+	}
+	*opened = append(*opened, file)
+	if !l.Overlay {
+		return file, nil
+	}
+	overlay := store.NewOverlay(file)
+	*opened = append(*opened, overlay)
+	return overlay, nil
+}
+
+func (t Target) chap() (*iscsi.CHAPServer, error) {
+	secret, err := secretOf("chapSecret", t.CHAPSecret, t.CHAPSecretFile)
+	if err != nil {
+		return nil, fmt.Errorf("target %s: %w", t.Name, err)
+	}
+	reverse, err := secretOf("reverseChapSecret", t.ReverseCHAPSecret, t.ReverseCHAPSecretFile)
+	if err != nil {
+		return nil, fmt.Errorf("target %s: %w", t.Name, err)
+	}
+	switch {
+	case (t.CHAPName == "") != (secret == ""), (t.ReverseCHAPName == "") != (reverse == ""):
+		return nil, fmt.Errorf("target %s: a CHAP name needs a secret, and a secret a name", t.Name)
+	case t.CHAPName == "" && t.ReverseCHAPName != "":
+		return nil, fmt.Errorf("target %s: reverse CHAP needs CHAP: set chapName and its secret", t.Name)
+	case t.CHAPName == "":
+		return nil, nil
+	}
+	return &iscsi.CHAPServer{
+		Users:  []iscsi.CHAPUser{{Name: t.CHAPName, Secret: secret}},
+		Target: iscsi.CHAPUser{Name: t.ReverseCHAPName, Secret: reverse},
+	}, nil
+}
+
+// secretOf takes a secret from the configuration or from a file, at whose end
+// white space does not count.
+func secretOf(field string, inline iscsi.Secret, file string) (iscsi.Secret, error) {
+	switch {
+	case file == "":
+		return inline, nil
+	case inline != "":
+		return "", errors.New("give " + field + " or " + field + "File, not both")
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	return iscsi.Secret(strings.TrimRight(string(text), " \t\r\n")), nil
+}

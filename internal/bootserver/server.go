@@ -1,0 +1,84 @@
+package bootserver
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/bootlun/bootlun/iscsi"
+	"github.com/bootlun/bootlun/netboot"
+	"github.com/bootlun/bootlun/target"
+	"github.com/bootlun/bootlun/target/store"
+	"golang.org/x/sync/errgroup"
+)
+
+// Server serves machines from their first DHCP request to their disk.
+type Server struct {
+	cfg    Config
+	boot   *netboot.Server
+	target *target.Server
+	stores []store.Store
+	ready  chan struct{}
+}
+
+// New checks a configuration and opens its disks. Close the server if it is
+// not run.
+func New(c Config) (_ *Server, err error) {
+	s := &Server{cfg: c, ready: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.boot, err = netboot.New(c.Config); err != nil {
+		return nil, err
+	}
+	targets := make([]*target.Target, len(c.Targets))
+	for i, t := range c.Targets {
+		if targets[i], err = t.open(&s.stores); err != nil {
+			return nil, err
+		}
+	}
+	s.target, err = target.New(target.Config{Targets: targets, Logger: c.Logger})
+	return s, err
+}
+
+// Ready is closed when every socket is bound.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Run serves until ctx ends, which is no error, or a part fails, which ends
+// the others. It closes the disks.
+func (s *Server) Run(ctx context.Context, network netboot.Network) (err error) {
+	defer func() { err = errors.Join(err, s.Close()) }()
+	group, ctx := errgroup.WithContext(ctx)
+	if len(s.cfg.Targets) > 0 {
+		port := cmp.Or(s.cfg.ISCSIPort, iscsi.DefaultPort)
+		listener, err := network.Listen(ctx, "tcp", netip.AddrPortFrom(s.cfg.Addr.Addr(), port).String())
+		if err != nil {
+			return fmt.Errorf("iSCSI target: %w", err)
+		}
+		group.Go(func() error { return s.target.Serve(ctx, listener) })
+	}
+	group.Go(func() error { return s.boot.Run(ctx, network) })
+	group.Go(func() error {
+		select {
+		case <-s.boot.Ready():
+			close(s.ready)
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// Close closes the disks, the last opened first: an overlay before its base.
+func (s *Server) Close() error {
+	var errs []error
+	for i := len(s.stores) - 1; i >= 0; i-- {
+		errs = append(errs, s.stores[i].Close())
+	}
+	s.stores = nil
+	return errors.Join(errs...)
+}
