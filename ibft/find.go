@@ -54,17 +54,16 @@ func findInMemory(fsys fs.FS, mem io.ReaderAt) ([]Found, error) {
 	if _, err := fs.Stat(fsys, "sys/firmware/efi"); err == nil {
 		return nil, nil // UEFI publishes it by ACPI only (iBFT, 1.4.3.1), and what lies here is not its own
 	}
-	if mem != nil {
-		return ScanMemory(mem)
-	}
-	f, err := fsys.Open("dev/mem")
-	if err != nil {
-		return nil, ignoreUnreadable(err)
-	}
-	defer f.Close() //nolint:errcheck // nothing was written
-	mem, ok := f.(io.ReaderAt)
-	if !ok {
-		return nil, nil
+	if mem == nil {
+		f, err := fsys.Open("dev/mem")
+		if err != nil {
+			return nil, ignoreUnreadable(err)
+		}
+		defer f.Close()
+		var ok bool
+		if mem, ok = f.(io.ReaderAt); !ok {
+			return nil, fmt.Errorf("/dev/mem: %T does not read by address", f)
+		}
 	}
 	found, err := ScanMemory(mem)
 	return found, ignoreUnreadable(err)
@@ -104,7 +103,7 @@ func readTable(fsys fs.FS, name string) Found {
 		f.Err = err
 		return f
 	}
-	defer file.Close() //nolint:errcheck // nothing was written
+	defer file.Close()
 	raw, err := io.ReadAll(io.LimitReader(file, maxACPITable))
 	if err != nil {
 		f.Err = fmt.Errorf("read %s: %w", f.Source, err)

@@ -58,6 +58,12 @@ func (l LUN) String() string {
 	return b.String()
 }
 
+// singleLevel says whether the LUN is one that NewLUN makes.
+func (l LUN) singleLevel() bool {
+	method := l[0] >> 6
+	return [6]byte(l[2:]) == [6]byte{} && (l[0] == 0 || method == 1)
+}
+
 func (l LUN) group(i int) uint16 { return binary.BigEndian.Uint16(l[2*i:]) }
 
 // MarshalText returns String's form.

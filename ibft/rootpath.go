@@ -56,6 +56,9 @@ func parseRootPath(s string) (RootPath, error) {
 	if p.LUN, err = ParseLUN(fields[3]); err != nil {
 		return RootPath{}, err
 	}
+	if strings.HasPrefix(p.Target, ":") {
+		return RootPath{}, fmt.Errorf("target name %q begins with a colon: is a colon too many, or an IPv6 address without its brackets?", p.Target)
+	}
 	if p.Target == "" {
 		return RootPath{}, errors.New("no target name: it is the sixth field, as in iscsi:192.0.2.1::::iqn.2026-01.com.example:disk")
 	}

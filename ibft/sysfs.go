@@ -208,7 +208,7 @@ func parseSysfsLUN(s string) (LUN, error) {
 				return
 			}
 			all = append(all, sofar)
-			if [6]byte(sofar[2:]) == [6]byte{} {
+			if sofar.singleLevel() {
 				singleLevel = append(singleLevel, sofar)
 			}
 			return
