@@ -46,7 +46,9 @@ func parseUDP(t *testing.T, f []byte) (to, from netip.AddrPort, payload []byte) 
 	if !u.IsChecksumValid(ip.SourceAddress(), ip.DestinationAddress(), checksum.Checksum(u.Payload(), 0)) {
 		t.Fatalf("the UDP checksum of % x is wrong", f)
 	}
-	addr := func(a tcpip.Address, port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.AddrFrom4(a.As4()), port) }
+	addr := func(a tcpip.Address, port uint16) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4(a.As4()), port)
+	}
 	return addr(ip.DestinationAddress(), u.DestinationPort()), addr(ip.SourceAddress(), u.SourcePort()), u.Payload()
 }
 

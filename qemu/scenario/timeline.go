@@ -37,9 +37,14 @@ type Timeline struct {
 	phases []Phase
 }
 
-// NewTimeline starts watching at the instant of power-on.
-func NewTimeline(powerOn time.Time, marks []Mark) *Timeline {
-	return &Timeline{marks: marks, last: powerOn}
+// NewTimeline watches for marks. PowerOn starts it.
+func NewTimeline(marks []Mark) *Timeline { return &Timeline{marks: marks} }
+
+// PowerOn sets the instant from which the first phase counts.
+func (t *Timeline) PowerOn(at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = at
 }
 
 // Event is a netboot.Config hook.

@@ -1,0 +1,170 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/internal/bootserver"
+	"github.com/bootlun/bootlun/netboot"
+	"github.com/bootlun/bootlun/qemu"
+	"github.com/bootlun/bootlun/qemu/lan"
+)
+
+// Names and addresses of a lab. They are on its own LAN and nowhere else.
+const (
+	TargetName    = "iqn.2026-11.org.bootlun:lab"
+	InitiatorName = "iqn.2026-11.org.bootlun:machine"
+	lunNumber     = 1
+)
+
+var (
+	serverAddr  = netip.MustParsePrefix("10.73.0.1/24")
+	machineAddr = netip.MustParseAddr("10.73.0.50")
+	machineMAC  = ibft.MAC{0x52, 0x54, 0, 0x73, 0, 1}
+)
+
+// Source says where the machine's table comes from.
+type Source string
+
+// The sources of a table.
+const (
+	FromDHCP     Source = "dhcp"     // no table exists; DHCP options 17 and 203 say where the disk is
+	FromFirmware Source = "firmware" // the machine's ACPI has a table that package ibft built
+)
+
+// Lab is a boot server and one machine on a LAN of their own.
+type Lab struct {
+	Kernel, Image string // of ModeImage
+	Disk          string // image file that the LUN serves
+	KeepWrites    bool   // the machine's writes go to Disk; otherwise they stay in memory
+	Table         Source // empty means FromDHCP
+	Mode          netboot.Mode
+	Cmdline       string // added to the kernel's command line
+	CHAPName      string // with CHAPSecret: the target asks the machine for it
+	CHAPSecret    string
+	// ReverseCHAPName and ReverseCHAPSecret: the machine asks the target for it.
+	ReverseCHAPName   string
+	ReverseCHAPSecret string
+	Memory            int // of the machine, in MiB; 0 means 1024
+
+	Marks   []Mark    // of the timeline; nil means none
+	Console io.Writer // sees the machine's console as it comes; nil means nobody
+	Capture io.Writer // gets all the LAN's frames as a pcap file; nil means none
+	Logger  *slog.Logger
+}
+
+// Running is a lab whose machine is switched on.
+type Running struct {
+	VM       *qemu.VM
+	Timeline *Timeline
+
+	stop  context.CancelFunc
+	ended chan error // the boot server's end
+	lan   *lan.LAN
+	dir   string
+}
+
+// Start builds the lab and switches its machine on. Stop ends it.
+func (l Lab) Start(ctx context.Context) (_ *Running, err error) {
+	r := &Running{ended: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Stop())
+		}
+	}()
+	if r.dir, err = os.MkdirTemp("", "bootlun-lab-"); err != nil {
+		return nil, err
+	}
+	if r.lan, err = lan.New(lan.Config{Logger: l.Logger}); err != nil {
+		return nil, err
+	}
+	if l.Capture != nil {
+		if err := r.lan.Capture(l.Capture); err != nil {
+			return nil, err
+		}
+	}
+	r.Timeline = NewTimeline(l.Marks)
+	if err := r.serve(ctx, l.server(r.Timeline)); err != nil {
+		return nil, err
+	}
+	machine, err := l.machine(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	r.Timeline.PowerOn(time.Now())
+	if r.VM, err = machine.Start(ctx); err != nil {
+		return nil, err
+	}
+	r.VM.Console.OnLine(func(line qemu.Line) { r.Timeline.Line(line.Time, line.Text) })
+	if l.Console != nil {
+		r.VM.Console.Tee(l.Console)
+	}
+	return r, nil
+}
+
+// serve starts the boot server and waits until it answers.
+func (r *Running) serve(ctx context.Context, cfg bootserver.Config) error {
+	host, err := r.lan.Host(lan.HostConfig{Name: "server", Addrs: []netip.Prefix{serverAddr}})
+	if err != nil {
+		return err
+	}
+	server, err := bootserver.New(cfg)
+	if err != nil {
+		return err
+	}
+	ctx, r.stop = context.WithCancel(ctx)
+	go func() { r.ended <- server.Run(ctx, host) }()
+	select {
+	case <-server.Ready():
+		return nil
+	case err := <-r.ended:
+		r.ended <- nil // for Stop, which waits for the same
+		return fmt.Errorf("boot server: %w", err)
+	}
+}
+
+// Stop switches the machine off, ends the server and removes what they left.
+func (r *Running) Stop() error {
+	var errs []error
+	if r.VM != nil {
+		errs = append(errs, r.VM.Stop())
+	}
+	if r.stop != nil {
+		r.stop()
+		errs = append(errs, <-r.ended)
+	}
+	if r.lan != nil {
+		errs = append(errs, r.lan.Close())
+	}
+	return errors.Join(append(errs, os.RemoveAll(r.dir))...)
+}
+
+// server is the boot server's configuration: what "bootlun serve" would read
+// from a file.
+func (l Lab) server(t *Timeline) bootserver.Config {
+	machine := netboot.Machine{
+		Name: "machine", MAC: machineMAC, IP: machineAddr, InitiatorName: InitiatorName,
+		Mode: l.Mode, CHAPName: l.CHAPName, CHAPSecret: ibft.Secret(l.CHAPSecret),
+		ReverseCHAPName: l.ReverseCHAPName, ReverseCHAPSecret: ibft.Secret(l.ReverseCHAPSecret),
+	}
+	if l.Table != FromFirmware {
+		machine.RootPaths = []string{l.rootPath()}
+	}
+	return bootserver.Config{
+		Config: netboot.Config{
+			Addr:     serverAddr,
+			Boot:     netboot.Boot{Kernel: l.Kernel, Initramfs: l.Image, Cmdline: "console=ttyS0,115200 " + l.Cmdline},
+			Machines: []netboot.Machine{machine},
+			Events:   t.Event,
+			Logger:   l.Logger,
+		},
+		Targets: []bootserver.Target{l.target()},
+	}
+}

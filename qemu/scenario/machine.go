@@ -1,0 +1,69 @@
+package scenario
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/internal/bootserver"
+	"github.com/bootlun/bootlun/iscsi"
+	"github.com/bootlun/bootlun/qemu"
+)
+
+// machine is the lab's machine, plugged into r's LAN.
+func (l Lab) machine(ctx context.Context, r *Running) (qemu.Machine, error) {
+	m := qemu.Machine{
+		Name:     "machine",
+		Memory:   cmp.Or(l.Memory, 1024),
+		NoReboot: true,
+		NICs:     []qemu.NIC{{MAC: machineMAC.HardwareAddr(), LAN: r.lan.Socket()}},
+	}
+	if l.Table != FromFirmware {
+		return m, nil
+	}
+	path := filepath.Join(r.dir, "ibft.bin")
+	if err := l.writeTable(ctx, path); err != nil {
+		return m, fmt.Errorf("make the machine's table: %w", err)
+	}
+	m.ACPITables = []string{path}
+	return m, nil
+}
+
+// writeTable writes the table of the machine's firmware, with addresses of its
+// own: init needs no DHCP for it.
+func (l Lab) writeTable(ctx context.Context, path string) error {
+	table, err := ibft.Settings{
+		RootPaths:     []string{l.rootPath()},
+		InitiatorName: InitiatorName,
+		NIC: ibft.NIC{
+			IP: machineAddr, PrefixLen: uint8(serverAddr.Bits()), Gateway: serverAddr.Addr(),
+			Origin: ibft.OriginManual, MAC: machineMAC,
+		},
+		CHAPName: l.CHAPName, CHAPSecret: ibft.Secret(l.CHAPSecret),
+		ReverseCHAPName: l.ReverseCHAPName, ReverseCHAPSecret: ibft.Secret(l.ReverseCHAPSecret),
+	}.Table(ctx, nil)
+	if err != nil {
+		return err
+	}
+	raw, err := table.Build(ibft.BuildOptions{})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, raw, 0o600)
+}
+
+func (l Lab) rootPath() string {
+	return fmt.Sprintf("iscsi:%s::%d:%d:%s", serverAddr.Addr(), iscsi.DefaultPort, lunNumber, TargetName)
+}
+
+func (l Lab) target() bootserver.Target {
+	return bootserver.Target{
+		Name:     TargetName,
+		CHAPName: l.CHAPName, CHAPSecret: iscsi.Secret(l.CHAPSecret),
+		ReverseCHAPName: l.ReverseCHAPName, ReverseCHAPSecret: iscsi.Secret(l.ReverseCHAPSecret),
+		LUNs: []bootserver.LUN{{Number: lunNumber, Path: l.Disk, Overlay: !l.KeepWrites}},
+	}
+}
