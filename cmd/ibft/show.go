@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/bootlun/bootlun/ibft"
+)
+
+const showUsage = `Print a table.
+
+Usage:
+  ibft show [SOURCE] [flags]
+
+SOURCE is a file that begins with a table, or - for standard input. Without it
+the table is this machine's: the one that Linux prefers of those in low memory
+(read as root), in the ACPI tables and under /sys/firmware/ibft.
+
+Secrets are masked unless asked for.
+
+Examples:
+  ibft show                            this machine's
+  ibft show table.bin                  one in a file
+  ibft show --json --reveal-secrets    in the form that ibft build reads
+`
+
+// maxSource bounds what is read of a file.
+const maxSource = 16 << 20
+
+func show(args []string, std stdio) error {
+	c := newCommand("show", showUsage)
+	asJSON := c.Bool("json", false, "print JSON")
+	reveal := c.Bool("reveal-secrets", false, "print CHAP secrets in clear")
+	root := c.String("root", "/", "look for this machine's tables under `DIR`/sys and DIR/dev")
+	rest, err := c.parse(args, 1, std)
+	if err != nil {
+		return err
+	}
+	var found []ibft.Found
+	if len(rest) == 0 {
+		found, err = findTables(*root, std.err)
+	} else {
+		found, err = readSource(rest[0], std.in)
+	}
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		return writeJSON(std.out, found[0].Table, *reveal)
+	}
+	return view(std.out, found, *reveal)
+}
+
+// findTables returns the good tables under root, at least one, the preferred one first. It warns of the others.
+func findTables(root string, warn io.Writer) ([]ibft.Found, error) {
+	found, err := ibft.Find(ibft.FindOptions{Root: root})
+	if err != nil {
+		fmt.Fprintf(warn, "ibft: warning: %v\n", err)
+	}
+	var good []ibft.Found
+	for _, f := range found {
+		if f.Err != nil {
+			fmt.Fprintf(warn, "ibft: warning: %s: %v\n", f.Source, f.Err)
+			continue
+		}
+		good = append(good, f)
+	}
+	if len(good) == 0 {
+		return nil, errors.New("this machine has no table, neither in low memory nor in ACPI nor under /sys/firmware/ibft " +
+			"(root alone may read most of these; modprobe iscsi_ibft fills the last)")
+	}
+	return good, nil
+}
+
+func readSource(source string, stdin io.Reader) ([]ibft.Found, error) {
+	b, err := readFile(source, stdin)
+	if err != nil {
+		return nil, err
+	}
+	table, err := ibft.Parse(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", source, err)
+	}
+	return []ibft.Found{{Source: source, Raw: b, Table: table}}, nil
+}
+
+// readFile reads a whole file, or standard input for "-".
+func readFile(name string, stdin io.Reader) ([]byte, error) {
+	r := stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		r = f
+	}
+	b, err := io.ReadAll(io.LimitReader(r, maxSource+1))
+	if err == nil && len(b) > maxSource {
+		err = fmt.Errorf("%s: more than %d bytes, which no table takes", name, maxSource)
+	}
+	return b, err
+}
+
+func writeJSON(w io.Writer, table *ibft.Table, reveal bool) error {
+	var b []byte
+	var err error
+	if reveal {
+		b, err = table.RevealJSON()
+	} else {
+		b, err = json.Marshal(table)
+	}
+	if err != nil {
+		return err
+	}
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, b, "", "  "); err != nil {
+		return err
+	}
+	indented.WriteByte('\n')
+	_, err = w.Write(indented.Bytes())
+	return err
+}
