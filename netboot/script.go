@@ -7,31 +7,26 @@ import (
 	"strings"
 )
 
-// script is what iPXE runs on a machine. It tries again for ever, by HTTP and TFTP in turn: a machine that cannot reach
-// its server has nothing better to do, and the server may be what is being restarted.
-//
-// An initramfs is named on the kernel's command line too: a kernel started by UEFI looks there for the ones to load,
-// others pass over it.
+// script is what iPXE runs on a machine. It tries again for ever: a machine that cannot reach its server has nothing
+// better to do, and the server may be what is being restarted.
 func (s *Server) script(m Machine) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "#!ipxe\n# %s boots %s in mode %s\n\nset base %s\n\n:try\necho bootlun: %s boots from ${base}\n",
-		m.label(), m.MAC, m.Mode, s.httpBase(), m.label())
+	fmt.Fprintf(&b, "#!ipxe\n# %s boots %s in mode %s\n\n", m.label(), m.MAC, m.Mode)
+	again := fmt.Sprintf("echo bootlun: %s could not be booted\n", m.label())
 	if m.Mode == ModeSANBoot {
 		sanBoot(&b, m)
 	} else {
 		s.kernelBoot(&b, m)
+		again += fmt.Sprintf("iseq ${base} %[1]s && set base %[2]s || set base %[1]s\nimgfree\n", s.httpBase(), s.tftpBase())
 	}
-	fmt.Fprintf(&b, `
-:failed
-imgfree
-iseq ${base} %s && set base %s || set base %s
-prompt --key s --timeout 5000 bootlun: that failed. Again in 5 s; press s for a shell && shell ||
-goto try
-`, s.httpBase(), s.tftpBase(), s.httpBase())
+	fmt.Fprintf(&b, "\n:failed\n%sprompt --key s --timeout 5000 Trying again in 5 s; press s for a shell && shell ||\ngoto try\n", again)
 	return b.String()
 }
 
-// kernelBoot loads the kernel, the machine's table where it is to have one, and the initramfs.
+// kernelBoot loads the kernel, the machine's table where it is to have one, and the initramfs, by HTTP and TFTP in turn.
+//
+// An initramfs is named on the kernel's command line too: a kernel started by UEFI looks there for the ones to load,
+// others pass over it.
 func (s *Server) kernelBoot(b *strings.Builder, m Machine) {
 	args := []string{"initrd=initramfs"}
 	table := m.getsTable(s.cfg.DHCP.Secrets)
@@ -40,6 +35,7 @@ func (s *Server) kernelBoot(b *strings.Builder, m Machine) {
 	}
 	args = append(args, "BOOTIF=01-${netX/mac:hexhyp}")
 	args = append(args, strings.Fields(m.Cmdline)...)
+	fmt.Fprintf(b, "set base %s\n:try\necho bootlun: %s boots from ${base}\n", s.httpBase(), m.label())
 	fmt.Fprintf(b, "kernel ${base}/%s %s || goto failed\n", s.bootFilePath(m, "kernel"), strings.Join(args, " "))
 	if table {
 		fmt.Fprintf(b, "initrd ${base}/%s || goto failed\n", machinePath(m.MAC, "ibft.cpio"))
@@ -59,7 +55,7 @@ func sanBoot(b *strings.Builder, m Machine) {
 	if m.ReverseCHAPName != "" {
 		fmt.Fprintf(b, "set reverse-username %s\nset reverse-password:hex %s\n", m.ReverseCHAPName, colonHex(m.ReverseCHAPSecret.Reveal()))
 	}
-	fmt.Fprintf(b, "sanboot --drive 0x80 %s || goto failed\n", strings.Join(m.RootPaths, " "))
+	fmt.Fprintf(b, ":try\nsanboot --drive 0x80 %s || goto failed\n", strings.Join(m.RootPaths, " "))
 }
 
 // chainScript sends a machine that the server cannot tell by its address to the script of its MAC address.
