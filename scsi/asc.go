@@ -32,6 +32,7 @@ const (
 	ASCWriteErrorReallocationFailed ASC = 0x0c02
 	ASCUnexpectedUnsolicitedData    ASC = 0x0c0c
 	ASCNotEnoughUnsolicitedData     ASC = 0x0c0d
+	ASCInvalidFieldInInfoUnit       ASC = 0x0e03
 	ASCCRCError                     ASC = 0x1000
 	ASCGuardCheckFailed             ASC = 0x1001
 	ASCUnrecoveredReadError         ASC = 0x1100
@@ -151,6 +152,7 @@ var ascNames = map[ASC]string{
 	ASCWriteErrorReallocationFailed: "Write error, auto reallocation failed",
 	ASCUnexpectedUnsolicitedData:    "Write error, unexpected unsolicited data",
 	ASCNotEnoughUnsolicitedData:     "Write error, not enough unsolicited data",
+	ASCInvalidFieldInInfoUnit:       "Invalid field in command information unit",
 	ASCCRCError:                     "ID CRC or ECC error",
 	ASCGuardCheckFailed:             "Logical block guard check failed",
 	ASCUnrecoveredReadError:         "Unrecovered read error",

@@ -170,6 +170,7 @@ func ParseCachingPage(body []byte) CachingPage {
 // ControlPage is the part of the control mode page that a target without
 // auto contingent allegiance needs (SPC-4, 7.5.8).
 type ControlPage struct {
+	TaskSets        uint8  // TST: 0 one task set for all nexuses, 1 one for each
 	DescriptorSense bool   // D_SENSE: sense data in descriptor format
 	Reorder         uint8  // QUEUE ALGORITHM MODIFIER: 1 unrestricted
 	ErrorPolicy     uint8  // QERR
@@ -181,7 +182,7 @@ type ControlPage struct {
 // Page returns the mode page.
 func (c ControlPage) Page() ModePage {
 	body := make([]byte, 10)
-	body[0] = bit(c.DescriptorSense, 0x04)
+	body[0] = c.TaskSets<<5 | bit(c.DescriptorSense, 0x04)
 	body[1] = c.Reorder<<4 | c.ErrorPolicy&3<<1
 	body[2] = bit(c.WriteProtect, 0x08)
 	body[3] = bit(c.TaskAborted, 0x40)
@@ -194,6 +195,7 @@ func ParseControlPage(body []byte) ControlPage {
 	var b [10]byte
 	copy(b[:], body)
 	return ControlPage{
+		TaskSets:        b[0] >> 5,
 		DescriptorSense: b[0]&0x04 != 0,
 		Reorder:         b[1] >> 4,
 		ErrorPolicy:     b[1] >> 1 & 3,
