@@ -3,22 +3,54 @@ package modules
 import (
 	"errors"
 	"os"
+	"path/filepath"
 
+	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
 )
 
-// insertFile puts an uncompressed module file into the kernel.
+// maxModule bounds one module, decompressed, in bytes.
+const maxModule = 256 << 20
+
+// insertFile puts a module file, plain or .zst, into the kernel.
 func insertFile(file, parameters string) error {
+	insert := insertPlain
+	if filepath.Ext(file) == ".zst" {
+		insert = insertZstd
+	}
+	err := insert(file, parameters)
+	if errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return err
+}
+
+func insertPlain(file, parameters string) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	err = unix.FinitModule(int(f.Fd()), parameters, 0)
-	if errors.Is(err, unix.EEXIST) {
-		return nil
+	return unix.FinitModule(int(f.Fd()), parameters, 0)
+}
+
+func insertZstd(file, parameters string) error {
+	packed, err := os.ReadFile(file)
+	if err != nil {
+		return err
 	}
-	return err
+	// A decoder for each file: few are loaded, and none is to stay in the
+	// memory of a PID 1 that lives on.
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxModule))
+	if err != nil {
+		return err
+	}
+	defer z.Close()
+	image, err := z.DecodeAll(packed, nil)
+	if err != nil {
+		return &os.PathError{Op: "decompress", Path: file, Err: err}
+	}
+	return unix.InitModule(image, parameters)
 }
 
 func kernelRelease() (string, error) {
