@@ -1,0 +1,266 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path"
+	"time"
+
+	"github.com/bootlun/bootlun/iscsi"
+	"github.com/bootlun/bootlun/target/store"
+)
+
+// Config is what a [Server] serves and within which bounds. The zero value of
+// every field but Targets is a good choice.
+type Config struct {
+	// Targets are what initiators can log in to. Names must differ.
+	Targets []*Target
+
+	// Portals are the addresses that discovery gives for every target. None
+	// means the address that the asking initiator has connected to, which is
+	// right unless there is address translation or a second network.
+	Portals []netip.AddrPort
+
+	// PortalGroupTag is the tag of the one portal group; 0 means 1.
+	PortalGroupTag uint16
+
+	// DiscoveryCHAP, if set, is what discovery sessions must prove.
+	DiscoveryCHAP *iscsi.CHAPServer
+
+	// Offer is what the target is ready to agree to in a login. Its zero value
+	// is for speed: 256 KiB segments and first bursts, 1 MiB bursts, immediate
+	// and unsolicited data. Whatever it says, sessions have one connection and
+	// error recovery level 0, and digests are on for initiators that prefer or
+	// require them.
+	Offer iscsi.Offer
+
+	// QueueDepth is how many commands a session may have outstanding; 0 means
+	// 128.
+	QueueDepth int
+
+	// MaxSessions bounds the sessions; 0 means 4096. MaxPendingLogins bounds
+	// the connections that have not logged in; 0 means 256.
+	MaxSessions      int
+	MaxPendingLogins int
+
+	// LoginTimeout is how long a login may take; 0 means 15 s.
+	LoginTimeout time.Duration
+
+	// StallTimeout is how long an initiator may leave a PDU unfinished, an R2T
+	// unanswered or replies unread; 0 means 60 s. An initiator that is idle
+	// between PDUs is never too slow.
+	StallTimeout time.Duration
+
+	// NOPInterval is how long a session is idle before it is pinged; 0 means
+	// never, and dead initiators are found by TCP keep-alive alone. A session
+	// that has answered a ping once must answer every later one within
+	// StallTimeout; one that never has, such as iPXE's, is left alone.
+	NOPInterval time.Duration
+
+	// LogoutTimeout is how long Serve, when its context ends, waits for
+	// sessions to log out as they are then asked to; 0 means 2 s, less than 0
+	// not at all.
+	LogoutTimeout time.Duration
+
+	// Logger takes the server's log; nil means none.
+	Logger *slog.Logger
+
+	// Events, if set, is called when a session begins and when it ends. It runs
+	// on that session's own goroutine and holds it up: it must be quick and may
+	// be called for several sessions at once.
+	Events func(Event)
+}
+
+// Target is one iSCSI target: a name and the LUNs behind it.
+type Target struct {
+	// Name is the target's iSCSI name, such as iqn.2001-04.com.example:disk1.
+	Name string
+
+	// Alias is a name for people, told to initiators; empty is none.
+	Alias string
+
+	// LUNs are its logical units, with different numbers.
+	LUNs []LUN
+
+	// CHAP, if set, is what an initiator must prove to log in, and what the
+	// target proves to it. Nil lets initiators in unproven.
+	CHAP *iscsi.CHAPServer
+
+	// AllowedInitiators are patterns of initiator names, in the syntax of
+	// [path.Match] (iqn.2001-04.com.example:*). For an initiator that matches
+	// none the target does not exist. No patterns allow everybody.
+	AllowedInitiators []string
+}
+
+// LUN is one logical unit: a disk.
+type LUN struct {
+	// Number is its LUN, 0 to [iscsi.MaxLUN]. Every target should have a LUN 0.
+	Number int
+
+	// Store holds its bytes. It stays the caller's: it must stay open until
+	// Serve has returned, and the caller then closes it.
+	Store store.Store
+
+	// ReadOnly refuses writes. It is implied by a store that is read-only.
+	ReadOnly bool
+
+	// WriteThrough answers a write only when it is on the medium. Without it
+	// the LUN has a write cache, which initiators flush and bypass.
+	WriteThrough bool
+
+	// Removable makes the medium one that initiators can eject and load again.
+	Removable bool
+
+	// BlockSize is the logical block's size in bytes, 512 or 4096; 0 means 512.
+	// Bytes of the store after its last whole block are not used.
+	BlockSize int
+
+	// Vendor (8 characters), Product (16), Revision (4) and Serial (32) say in
+	// INQUIRY data what the disk is, in printable ASCII. Empty ones get values
+	// of this package; Serial gets one that, like the disk's NAA identifier,
+	// depends on the target's name and the LUN alone.
+	Vendor, Product, Revision, Serial string
+}
+
+// Defaults of Config and LUN.
+const (
+	defaultQueueDepth    = 128
+	defaultSessions      = 4096
+	defaultPendingLogins = 256
+	defaultLoginTimeout  = 15 * time.Second
+	defaultStallTimeout  = 60 * time.Second
+	defaultLogoutTimeout = 2 * time.Second
+	defaultBlockSize     = 512
+)
+
+// withDefaults returns a copy in which no zero is left that means something
+// else.
+func (c Config) withDefaults() Config {
+	setDefault(&c.PortalGroupTag, 1)
+	setDefault(&c.QueueDepth, defaultQueueDepth)
+	setDefault(&c.MaxSessions, defaultSessions)
+	setDefault(&c.MaxPendingLogins, defaultPendingLogins)
+	setDefault(&c.LoginTimeout, defaultLoginTimeout)
+	setDefault(&c.StallTimeout, defaultStallTimeout)
+	setDefault(&c.LogoutTimeout, defaultLogoutTimeout)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Events == nil {
+		c.Events = func(Event) {}
+	}
+	if c.Offer.HeaderDigest == iscsi.DigestOff {
+		c.Offer.HeaderDigest = iscsi.DigestAllow
+	}
+	if c.Offer.DataDigest == iscsi.DigestOff {
+		c.Offer.DataDigest = iscsi.DigestAllow
+	}
+	c.Offer.MaxConnections = 1
+	c.Offer.ErrorRecoveryLevel = 0
+	c.Offer.MaxRecvDataSegmentLength = min(c.Offer.MaxRecvDataSegmentLength, maxBuffer)
+	c.Offer.FirstBurstLength = min(c.Offer.FirstBurstLength, maxBuffer)
+	return c
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// check finds what no server can be made of.
+func (c *Config) check() error {
+	if c.QueueDepth < 0 || c.MaxSessions < 0 || c.MaxPendingLogins < 0 {
+		return errors.New("target: QueueDepth, MaxSessions and MaxPendingLogins must not be negative")
+	}
+	if c.MaxSessions > maxTSIH {
+		return fmt.Errorf("target: MaxSessions is %d, at most %d sessions can be told apart", c.MaxSessions, maxTSIH)
+	}
+	seen := make(map[string]bool)
+	for i, t := range c.Targets {
+		if t == nil {
+			return fmt.Errorf("target: Targets[%d] is nil", i)
+		}
+		if err := t.check(); err != nil {
+			return fmt.Errorf("target %s: %w", t.Name, err)
+		}
+		name, _ := iscsi.ParseName(t.Name)
+		if seen[name] {
+			return fmt.Errorf("target %s: there are two of this name", t.Name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+func (t *Target) check() error {
+	if err := iscsi.ValidateName(t.Name); err != nil {
+		return err
+	}
+	for _, pattern := range t.AllowedInitiators {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return fmt.Errorf("allowed initiators: %q: %w", pattern, err)
+		}
+	}
+	if t.CHAP != nil && len(t.CHAP.Users) == 0 {
+		return errors.New("CHAP is wanted but has no user: nobody could log in")
+	}
+	seen := make(map[int]bool)
+	for _, l := range t.LUNs {
+		if err := l.check(); err != nil {
+			return fmt.Errorf("LUN %d: %w", l.Number, err)
+		}
+		if seen[l.Number] {
+			return fmt.Errorf("LUN %d: there are two of this number", l.Number)
+		}
+		seen[l.Number] = true
+	}
+	return nil
+}
+
+func (l *LUN) check() error {
+	if _, err := iscsi.MakeLUN(l.Number); err != nil {
+		return err
+	}
+	if l.Store == nil {
+		return errors.New("it has no store")
+	}
+	switch l.BlockSize {
+	case 0, 512, 4096:
+	default:
+		return fmt.Errorf("block size %d: must be 512 or 4096", l.BlockSize)
+	}
+	if size := l.Store.Size(); size < int64(max(l.BlockSize, defaultBlockSize)) {
+		return fmt.Errorf("its store has %d bytes, less than one block", size)
+	}
+	for _, f := range []struct {
+		name, value string
+		most        int
+	}{{"vendor", l.Vendor, 8}, {"product", l.Product, 16}, {"revision", l.Revision, 4}, {"serial", l.Serial, 32}} {
+		if len(f.value) > f.most {
+			return fmt.Errorf("%s %q: longer than %d characters", f.name, f.value, f.most)
+		}
+		for _, c := range []byte(f.value) {
+			if c < ' ' || c > '~' {
+				return fmt.Errorf("%s %q: character %q is not printable ASCII", f.name, f.value, c)
+			}
+		}
+	}
+	return nil
+}
+
+// allows tells whether the target exists for an initiator.
+func (t *Target) allows(initiator string) bool {
+	if len(t.AllowedInitiators) == 0 {
+		return true
+	}
+	for _, pattern := range t.AllowedInitiators {
+		if ok, _ := path.Match(pattern, initiator); ok {
+			return true
+		}
+	}
+	return false
+}

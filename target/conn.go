@@ -1,0 +1,196 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bootlun/bootlun/iscsi"
+)
+
+// Why a connection ends, beside errors of the network. They are the causes of
+// its context.
+var (
+	errLoggedOut  = errors.New("logged out")
+	errPeerClosed = errors.New("the initiator closed the connection")
+	errReinstated = errors.New("the initiator logged in again")
+	errShutdown   = errors.New("the server is closing")
+	errColdReset  = errors.New("target cold reset")
+	errStalled    = errors.New("the initiator has stalled")
+	errNoAnswer   = errors.New("the initiator does not answer pings")
+	errProtocol   = errors.New("protocol error")
+)
+
+// conn is one connection. Its own goroutine reads requests and, where a store
+// has the answer at hand, carries them out and queues the replies; commands that
+// have to wait go to goroutines of their own (workers). Replies are sent when
+// nothing more can be read without waiting, or much is queued.
+type conn struct {
+	v    *service
+	srv  *Server
+	nc   net.Conn
+	pdu  *iscsi.Conn
+	log  *slog.Logger
+	done context.Context // ends when the connection does, with the reason
+	end  context.CancelCauseFunc
+
+	target  *target        // asked for at login, nil in a discovery session
+	sess    *session       // set at the end of the login
+	serving atomic.Bool    // in full feature phase: sess may be used by others
+	workers sync.WaitGroup // goroutines that work for this connection
+	out     sender         // replies
+	req     request        // the PDU being received
+	texts   textExchange   // the text exchange under way
+	cmd     iscsi.SCSICommand
+	data    iscsi.DataOut
+
+	heard   atomic.Uint64 // PDUs received
+	waiting atomic.Int64  // since when data of a PDU is awaited, Unix nanoseconds; 0: it is not
+	ping    pinger
+}
+
+func newConn(v *service, nc net.Conn) *conn {
+	c := &conn{
+		v: v, srv: v.srv, nc: nc, pdu: iscsi.NewConn(nc),
+		log:   v.srv.log.With("peer", nc.RemoteAddr().String()),
+		texts: textExchange{ttt: iscsi.ReservedTag},
+	}
+	c.done, c.end = context.WithCancelCause(v.ctx)
+	c.out.init(c.pdu, &v.srv.buffers)
+	return c
+}
+
+// close ends the connection for a reason, of which the first counts. It may be
+// called by anyone at any time.
+func (c *conn) close(reason error) {
+	c.end(reason)
+	c.nc.Close()
+}
+
+// run serves the connection from its first byte to its last.
+func (c *conn) run() {
+	defer c.close(nil)
+	err := c.login()
+	c.srv.logins.Add(-1)
+	if err == nil {
+		c.began()
+		err = c.serve()
+	} else {
+		c.loginFailed(err)
+	}
+	c.close(err)
+	if c.sess != nil {
+		c.sess.finish()
+	}
+}
+
+// serve receives and carries out requests until the connection ends, and says
+// why it did.
+func (c *conn) serve() error {
+	for {
+		if c.pdu.Buffered() < iscsi.BHSLength {
+			if err := c.out.flush(); err != nil {
+				return c.lost(err)
+			}
+		}
+		if err := c.pdu.ReadHeader(&c.req.bhs); err != nil {
+			return c.headerError(err)
+		}
+		c.heard.Add(1)
+		err := c.receive()
+		c.srv.buffers.put(c.req.takeData())
+		if err != nil {
+			if ferr := c.out.flush(); ferr != nil { // a Reject or a logout response may be queued
+				c.log.Debug("last replies not sent", "error", ferr)
+			}
+			return err
+		}
+	}
+}
+
+// headerError says what an error of ReadHeader means, and tells the initiator if
+// the stream is still in step.
+func (c *conn) headerError(err error) error {
+	if errors.Is(err, iscsi.ErrDataTooLong) {
+		c.out.reject(c.sess, &c.req.bhs, iscsi.RejectProtocolError)
+		if ferr := c.out.flush(); ferr != nil {
+			c.log.Debug("reject not sent", "error", ferr)
+		}
+		return fmt.Errorf("%w: %w", errProtocol, err)
+	}
+	return c.lost(err)
+}
+
+// lost says what an error of the network means: if the connection was closed
+// here, the reason for that.
+func (c *conn) lost(err error) error {
+	if c.done.Err() != nil {
+		return context.Cause(c.done)
+	}
+	if errors.Is(err, io.EOF) {
+		return errPeerClosed
+	}
+	return err
+}
+
+// readData reads the next len(p) bytes of the data segment. If the rest has not
+// arrived, what is queued is sent first, so that the initiator is not kept
+// waiting by its own data.
+func (c *conn) readData(p []byte) error {
+	if c.pdu.Buffered() >= len(p) {
+		return c.pdu.ReadData(p)
+	}
+	if err := c.out.flush(); err != nil {
+		return err
+	}
+	c.waiting.Store(time.Now().UnixNano())
+	defer c.waiting.Store(0)
+	return c.pdu.ReadData(p)
+}
+
+// skipData reads the rest of the data segment and drops it.
+func (c *conn) skipData() error {
+	if c.pdu.DataLeft() == 0 {
+		return nil
+	}
+	if c.pdu.Buffered() < c.pdu.DataLeft() {
+		c.waiting.Store(time.Now().UnixNano())
+		defer c.waiting.Store(0)
+	}
+	return c.pdu.SkipData()
+}
+
+// reject refuses the PDU in hand. The connection goes on.
+func (c *conn) reject(r *request, reason iscsi.RejectReason, why string) {
+	c.log.Warn("rejected", "pdu", r.bhs.String(), "reason", reason.String(), "detail", why)
+	c.out.reject(c.sess, &r.bhs, reason)
+}
+
+// fatal refuses the PDU in hand with an error that ends the connection.
+func (c *conn) fatal(r *request, reason iscsi.RejectReason, why string) error {
+	c.reject(r, reason, why)
+	return fmt.Errorf("%w: %v: %s", errProtocol, r.bhs.Opcode(), why)
+}
+
+// watch closes a connection whose initiator stalls: in the middle of a PDU, in
+// taking replies, or in sending what an R2T asked for.
+func (c *conn) watch(now time.Time) {
+	limit := now.Add(-c.srv.cfg.StallTimeout).UnixNano()
+	if t := c.waiting.Load(); t != 0 && t < limit {
+		c.close(fmt.Errorf("%w: it does not finish a PDU", errStalled))
+	}
+	if t := c.out.since.Load(); t != 0 && t < limit {
+		c.close(fmt.Errorf("%w: it does not take its replies", errStalled))
+	}
+	if !c.serving.Load() {
+		return
+	}
+	c.sess.expire(limit)
+	c.watchPing(now)
+}

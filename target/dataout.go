@@ -1,0 +1,266 @@
+package target
+
+import (
+	"errors"
+	"time"
+
+	"github.com/bootlun/bootlun/iscsi"
+)
+
+// Data reaches a write in bursts: the first is what the initiator sends unasked
+// (in the command itself, and in Data-Out PDUs after it), each later one answers
+// an R2T. A burst that is whole goes to the operation, so that a task holds
+// MaxOutstandingR2T bursts at most, however long its write.
+
+// maxSolicited bounds what the R2Ts of a session ask for at one time. A task
+// that would exceed it waits; one R2T is always allowed.
+const maxSolicited = 16 << 20
+
+// dataOut is the state of a task's data from the initiator, guarded by
+// session.mu.
+type dataOut struct {
+	asked  int64   // up to here it is asked for, or came unasked
+	taken  int64   // so many bytes the operation has taken
+	bursts []burst // that are not whole yet
+	space  [2]burst
+	busy   int // bursts that the operation is taking
+	r2tSN  uint32
+	since  int64 // when there was progress last, Unix nanoseconds
+}
+
+// burst is a part of a write that arrives in order.
+type burst struct {
+	ttt    uint32 // ReservedTag: unasked
+	off    int64
+	size   int64 // that it may have; what an R2T asked for
+	got    int64
+	dataSN uint32
+	buf    *buffer // what of it the operation wants
+}
+
+// solicited is what counts against maxSolicited.
+func (b *burst) solicited() int {
+	if b.ttt == iscsi.ReservedTag {
+		return 0
+	}
+	return int(b.size)
+}
+
+// useful is how much of the n bytes at off the operation wants.
+func (t *task) useful(off, n int64) int64 { return max(0, min(n, t.want-off)) }
+
+// receiveFirst takes the data that came with a command. The caller gives its pin
+// away.
+func (t *task) receiveFirst(r *request, final bool) {
+	p := &t.s.params
+	n := int64(r.n)
+	b := burst{ttt: iscsi.ReservedTag, size: min(int64(t.expOut), int64(p.FirstBurstLength)), got: n}
+	switch {
+	case n > 0 && !p.ImmediateData, !final && p.InitialR2T:
+		t.fail(errUnsolicited)
+	case n > b.size:
+		t.fail(errAmount)
+	}
+	if t.failed {
+		t.finish() // Data-Out PDUs that follow find no task, and are dropped
+		return
+	}
+	if final || n == b.size {
+		b.buf = r.takeData()
+		t.out.asked = n
+		t.out.busy = 1
+		t.consume(b, false)
+		return
+	}
+	b.buf = t.s.srv.buffers.get(int(t.useful(0, b.size)))
+	copy(b.buf.b[:t.useful(0, n)], r.bytes())
+	s := t.s
+	s.mu.Lock()
+	t.out.since = time.Now().UnixNano()
+	t.out.bursts = append(t.out.bursts, b)
+	s.mu.Unlock()
+	t.unpin()
+}
+
+// receiveDataOut receives a Data-Out PDU.
+func (c *conn) receiveDataOut() error {
+	p := &c.data
+	if err := p.Decode(&c.req.bhs); err != nil {
+		return err
+	}
+	n := int64(c.pdu.DataLeft())
+	t, b := c.sess.expectData(p, n)
+	if t == nil { // of a task that has ended
+		if err := c.skipData(); err != nil && !errors.Is(err, iscsi.ErrDataDigest) {
+			return c.lost(err)
+		}
+		return nil
+	}
+	err := c.readBurst(t, b, n)
+	switch {
+	case errors.Is(err, iscsi.ErrDataDigest):
+		c.reject(&c.req, iscsi.RejectDataDigest, err.Error())
+		t.failData(errLostData)
+	case err != nil:
+		t.unpin()
+		return c.lost(err)
+	}
+	t.arrived(p, n)
+	return nil
+}
+
+// expectData finds the burst that a Data-Out of n bytes belongs to, and pins its
+// task. A PDU out of place fails the task; its data is then not kept.
+func (s *session) expectData(p *iscsi.DataOut, n int64) (*task, burst) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tasks[p.ITT]
+	if t == nil || t.aborted || t.complete {
+		return nil, burst{}
+	}
+	b := t.out.find(p.TTT)
+	if b == nil {
+		return nil, burst{}
+	}
+	t.pins++
+	t.out.since = time.Now().UnixNano()
+	switch {
+	case b.got+n > b.size:
+		t.fail(errAmount)
+	case p.DataSN != b.dataSN, int64(p.BufferOffset) != b.off+b.got:
+		// Data is lost, as after a digest error (RFC 7143, 7.8).
+		t.fail(errLostData)
+	}
+	if t.failed {
+		return t, burst{}
+	}
+	return t, *b
+}
+
+// readBurst reads a Data-Out's data to where it belongs in its burst.
+func (c *conn) readBurst(t *task, b burst, n int64) error {
+	if b.buf != nil {
+		at := b.got
+		keep := t.useful(b.off+at, n)
+		if err := c.readData(b.buf.b[at : at+keep]); err != nil {
+			return err
+		}
+	}
+	return c.skipData()
+}
+
+// arrived notes that a Data-Out of n bytes has been read, and if its burst is
+// whole has the operation take it. The caller gives its pin away.
+func (t *task) arrived(p *iscsi.DataOut, n int64) {
+	s := t.s
+	s.mu.Lock()
+	b := t.out.find(p.TTT)
+	b.got += n
+	b.dataSN++
+	if !p.Final && (t.failed || b.got < b.size) {
+		s.mu.Unlock()
+		t.unpin()
+		return
+	}
+	if b.ttt != iscsi.ReservedTag && b.got != b.size {
+		t.fail(errAmount)
+	}
+	whole := t.out.remove(p.TTT)
+	if whole.ttt == iscsi.ReservedTag {
+		t.out.asked = whole.got
+	}
+	t.out.busy++
+	s.mu.Unlock()
+	t.consume(whole, false)
+}
+
+func (o *dataOut) find(ttt uint32) *burst {
+	for i := range o.bursts {
+		if o.bursts[i].ttt == ttt {
+			return &o.bursts[i]
+		}
+	}
+	return nil
+}
+
+func (o *dataOut) remove(ttt uint32) burst {
+	for i, b := range o.bursts {
+		if b.ttt == ttt {
+			o.bursts = append(o.bursts[:i], o.bursts[i+1:]...)
+			return b
+		}
+	}
+	return burst{}
+}
+
+// consume has the operation take a burst that has arrived whole, and goes on
+// with the task. The caller gives its pin away.
+func (t *task) consume(b burst, wait bool) {
+	if n := t.useful(b.off, b.got); n > 0 && !t.hasFailed() {
+		switch t.tryGate(func() { t.consume(b, true) }) {
+		case gateAsleep:
+			return
+		case gateOpen:
+			err := t.take(&b, n, wait)
+			if errors.Is(err, errWait) {
+				t.later(func() { t.consume(b, true) })
+				return
+			}
+			if err != nil {
+				t.failData(err)
+			}
+		}
+	}
+	t.s.srv.buffers.put(b.buf)
+	if t.took(&b) {
+		t.run(wait)
+		return
+	}
+	t.sendR2Ts()
+	t.unpin()
+}
+
+// take gives the first n bytes of a burst to the operation: as they come if it
+// takes a stream, else to be gathered for run.
+func (t *task) take(b *burst, n int64, wait bool) error {
+	if t.op.take != nil {
+		return t.op.take(t, b.buf.b[:n], b.off, wait)
+	}
+	if n == t.want {
+		t.params, b.buf = b.buf, nil
+		return nil
+	}
+	if t.params == nil {
+		t.params = t.s.srv.buffers.get(int(t.want))
+	}
+	copy(t.params.b[b.off:], b.buf.b[:n])
+	return nil
+}
+
+// took notes that a burst has been dealt with, and reports whether nothing more
+// is to come: then the command can be run.
+func (t *task) took(b *burst) bool {
+	s := t.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.out.busy--
+	t.out.taken += b.got
+	s.solicited -= b.solicited()
+	s.feedStarved()
+	idle := t.out.busy == 0 && len(t.out.bursts) == 0
+	return idle && (t.failed || t.out.taken >= t.want)
+}
+
+// failData is fail for a task that others may be looking at.
+func (t *task) failData(err error) {
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	t.fail(err)
+}
+
+// hasFailed is failed for a task that others may be looking at.
+func (t *task) hasFailed() bool {
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	return t.failed || t.aborted
+}

@@ -1,0 +1,41 @@
+// Package target is an iSCSI target: a server that lends disks to initiators
+// over TCP (RFC 7143), as SCSI units of a direct-access block device (SPC-4,
+// SBC-3).
+//
+//	disk, err := store.OpenFile("disk.img", store.FileOptions{})
+//	...
+//	srv, err := target.New(target.Config{
+//		Targets: []*target.Target{{
+//			Name: "iqn.2001-04.com.example:disk",
+//			LUNs: []target.LUN{{Number: 0, Store: disk}},
+//		}},
+//	})
+//	...
+//	err = srv.Serve(ctx, listener)
+//
+// What a LUN's bytes live in is a [store.Store] (package target/store).
+//
+// # How it works
+//
+// A connection (conn.go) has one goroutine. It logs the initiator in (login.go),
+// which makes a session (session.go), and then reads requests (request.go),
+// puts them in the order of their CmdSN, and carries them out. A SCSI command is
+// a task (task.go); data that a write needs arrives by the rules of bursts and
+// R2Ts (dataout.go, r2t.go); what a command does to its unit (unit.go) is an
+// operation (operation.go, op_*.go).
+//
+// As long as a store has its answer at hand (store.Prompt), the connection's
+// goroutine does all of that itself: a READ is decoded, read from the store and
+// queued as a reply without another goroutine, and without allocation. Replies
+// (reply.go, sender.go) go out together, when no further request can be read
+// without waiting. What must wait, such as a flush, goes to a goroutine of its
+// own, and its reply goes out when it is done.
+//
+// Memory is never taken by what a length on the wire says: a task holds the
+// bursts that it has asked for, a session at most its command window of tasks.
+//
+// # Limits
+//
+// Sessions have one connection and error recovery level 0. There are no
+// reservations yet, no MODE SELECT, and GET LBA STATUS says that all is mapped.
+package target

@@ -1,0 +1,204 @@
+package target
+
+import (
+	"github.com/bootlun/bootlun/iscsi"
+	"github.com/bootlun/bootlun/scsi"
+)
+
+// taskManagement carries out a task management function (RFC 7143, 11.5). The
+// response is sent when the function has taken effect: no task that it aborts
+// touches the medium afterwards. That may have to be waited for.
+func (c *conn) taskManagement(r *request) error {
+	var p iscsi.TaskManagementRequest
+	if err := p.Decode(&r.bhs); err != nil {
+		return err
+	}
+	s := c.sess
+	response, affected := c.manage(&p)
+	resp := iscsi.TaskManagementResponse{ITT: p.ITT, Response: response}
+	c.log.Info("task management", "function", p.Function.String(), "lun", p.LUN.String(), "response", response.String())
+	after := func() {
+		c.out.send(s, &resp, nil)
+		if p.Function == iscsi.TargetColdReset && response == iscsi.TaskFunctionComplete {
+			c.push()
+			c.srv.dropSessions(s.target)
+		}
+	}
+	if affected.gone() {
+		after()
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spawn(func() {
+		affected.wait()
+		after()
+		c.push()
+	})
+	return nil
+}
+
+// manage begins a function and returns the response, which is due when the
+// affected tasks have ended.
+func (c *conn) manage(p *iscsi.TaskManagementRequest) (iscsi.TaskResponse, aborting) {
+	s := c.sess
+	var nx *nexus
+	if number, ok := p.LUN.Number(); ok {
+		nx = s.nexuses[number]
+	}
+	switch p.Function {
+	case iscsi.AbortTask:
+		return s.abortTask(p)
+	case iscsi.AbortTaskSet, iscsi.ClearTaskSet: // the same, as each nexus has a task set of its own
+		if nx == nil {
+			return iscsi.TaskLUNDoesNotExist, nil
+		}
+		return iscsi.TaskFunctionComplete, aborting{s.abortMatching(func(t *task) bool { return t.lun == p.LUN })}
+	case iscsi.LogicalUnitReset:
+		if nx == nil {
+			return iscsi.TaskLUNDoesNotExist, nil
+		}
+		return iscsi.TaskFunctionComplete, nx.u.abortAndReset(scsi.ASCDeviceReset)
+	case iscsi.TargetWarmReset, iscsi.TargetColdReset:
+		var all aborting
+		for _, u := range s.target.units {
+			all = append(all, u.abortAndReset(scsi.ASCBusReset)...)
+		}
+		return iscsi.TaskFunctionComplete, all
+	case iscsi.TaskReassign:
+		return iscsi.TaskReassignNotSupported, nil
+	}
+	return iscsi.TaskFunctionNotSupported, nil
+}
+
+// abortAndReset resets the unit for every session.
+func (u *unit) abortAndReset(asc scsi.ASC) aborting {
+	var all aborting
+	for _, s := range u.sessions() {
+		all = append(all, s.abortMatching(func(t *task) bool { return t.nx != nil && t.nx.u == u }))
+	}
+	u.reset(asc)
+	return all
+}
+
+// abortTask aborts one task, or sees to it that a command which has not arrived
+// is never carried out (RFC 7143, 11.5.1 and 11.6.1).
+func (s *session) abortTask(p *iscsi.TaskManagementRequest) (iscsi.TaskResponse, aborting) {
+	found := false
+	a := s.abortMatching(func(t *task) bool {
+		match := t.itt == p.ReferencedITT && t.lun == p.LUN
+		found = found || match
+		return match
+	})
+	if found {
+		return iscsi.TaskFunctionComplete, aborting{a}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !p.Immediate && p.RefCmdSN == p.CmdSN || !iscsi.SNInWindow(p.RefCmdSN, s.expCmdSN, s.maxCmdSN) ||
+		!iscsi.SNLess(p.RefCmdSN, p.CmdSN) {
+		return iscsi.TaskDoesNotExist, nil
+	}
+	if r := s.kept[p.RefCmdSN]; r != nil {
+		s.srv.buffers.put(r.takeData())
+	}
+	s.kept[p.RefCmdSN] = nil
+	return iscsi.TaskFunctionComplete, nil
+}
+
+// dropSessions ends every session of a target.
+func (s *Server) dropSessions(t *target) {
+	s.mu.Lock()
+	var all []*session
+	for _, sess := range s.sessions {
+		if sess.target == t {
+			all = append(all, sess)
+		}
+	}
+	s.mu.Unlock()
+	for _, sess := range all {
+		sess.conn.close(errColdReset)
+	}
+}
+
+// aborted are tasks of a session that are being aborted.
+type abortedTasks struct {
+	s    *session
+	refs []taskRef
+}
+
+// aborting is what a task management function waits for.
+type aborting []abortedTasks
+
+// gone reports whether nothing is left to wait for.
+func (a aborting) gone() bool {
+	for _, of := range a {
+		of.s.mu.Lock()
+		left := of.left()
+		of.s.mu.Unlock()
+		if left {
+			return false
+		}
+	}
+	return true
+}
+
+// wait returns when all the tasks have ended.
+func (a aborting) wait() {
+	for _, of := range a {
+		of.s.mu.Lock()
+		for of.left() {
+			of.s.taskEnded.Wait()
+		}
+		of.s.mu.Unlock()
+	}
+}
+
+// left reports whether one of the tasks has not ended. The caller holds s.mu.
+func (of *abortedTasks) left() bool {
+	for _, ref := range of.refs {
+		if t := ref.t; of.s.tasks[ref.itt] == t && t.serial == ref.serial {
+			return true
+		}
+	}
+	return false
+}
+
+// abortMatching aborts the tasks that match and returns those that somebody
+// still works on.
+func (s *session) abortMatching(match func(*task) bool) abortedTasks {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return abortedTasks{s, s.abort(match)}
+}
+
+// abort is abortMatching for who holds s.mu.
+func (s *session) abort(match func(*task) bool) []taskRef {
+	var idle []*task
+	var busy []taskRef
+	for _, t := range s.tasks {
+		if !match(t) {
+			continue
+		}
+		t.aborted = true
+		if t.deferred != nil {
+			t.deferred = nil
+			t.pins--
+		}
+		if t.pins == 0 {
+			idle = append(idle, t)
+		} else {
+			busy = append(busy, taskRef{t, t.itt, t.serial})
+		}
+	}
+	for _, t := range idle {
+		s.end(t)
+		t.free()
+	}
+	return busy
+}
+
+// abandon aborts all tasks of the session and returns when they have ended.
+func (s *session) abandon() {
+	aborting{s.abortMatching(func(*task) bool { return true })}.wait()
+}

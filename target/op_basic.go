@@ -1,0 +1,199 @@
+package target
+
+import (
+	"github.com/bootlun/bootlun/scsi"
+)
+
+// Commands of every device (SPC-4), and those about the medium as a whole.
+var basicOperations = []operation{
+	{
+		op: scsi.OpTestUnitReady, action: noAction, flags: needsMedium,
+		usage: []byte{0x00, 0, 0, 0, 0, naca},
+		check: checkNothing, run: runNothing,
+	},
+	{
+		op: scsi.OpRequestSense, action: noAction, flags: anyLUN | keepsAttention,
+		usage: []byte{0x03, 0x01, 0, 0, 0xff, naca},
+		check: checkNothing, run: runRequestSense,
+	},
+	{
+		op: scsi.OpInquiry, action: noAction, flags: anyLUN | keepsAttention,
+		usage: []byte{0x12, 0x01, 0xff, 0xff, 0xff, naca},
+		check: checkNothing, run: runInquiry,
+	},
+	{
+		op: scsi.OpReportLUNs, action: noAction, flags: anyLUN | keepsAttention,
+		usage: []byte{0xa0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, naca},
+		check: checkNothing, run: runReportLUNs,
+	},
+	{
+		op: scsi.OpModeSense6, action: noAction,
+		usage: []byte{0x1a, 0x08, 0xff, 0xff, 0xff, naca},
+		check: checkNothing, run: runModeSense,
+	},
+	{
+		op: scsi.OpModeSense10, action: noAction,
+		usage: []byte{0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, naca},
+		check: checkNothing, run: runModeSense,
+	},
+	{
+		op: scsi.OpMaintenanceIn, action: scsi.ActionReportSupportedOpcodes,
+		usage: []byte{0xa3, 0x1f, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, naca},
+		check: checkNothing, run: runReportOpcodes,
+	},
+	{
+		op: scsi.OpStartStopUnit, action: noAction,
+		usage: []byte{0x1b, 0x01, 0, 0, 0xf7, naca},
+		check: checkNothing, run: runStartStop,
+	},
+	{
+		op: scsi.OpPreventAllowRemoval, action: noAction,
+		usage: []byte{0x1e, 0, 0, 0, 0x03, naca},
+		check: checkNothing, run: runPreventAllow,
+	},
+}
+
+func checkNothing(*task) error { return nil }
+
+func runNothing(*task, bool) error { return nil }
+
+// runRequestSense returns as data what would be said of the next command
+// (SPC-4, 6.39).
+func runRequestSense(t *task, _ bool) error {
+	c := scsi.ParseRequestSense((*scsi.CDB)(&t.cdb))
+	sense := scsi.Sense{}
+	switch {
+	case t.nx == nil:
+		sense = errLUN.Sense
+	default:
+		if asc, ok := t.nx.takeAttention(); ok {
+			sense = scsi.Sense{Key: scsi.KeyUnitAttention, ASC: asc}
+		} else if t.unit().ejected.Load() {
+			sense = errNoMedium.Sense
+		}
+	}
+	if c.Descriptor {
+		t.reply(sense.AppendDescriptor(nil), int(c.Length))
+	} else {
+		t.reply(sense.AppendFixed(nil), int(c.Length))
+	}
+	return nil
+}
+
+// runReportLUNs lists the units of the target (SPC-4, 6.33).
+func runReportLUNs(t *task, _ bool) error {
+	c := scsi.ParseReportLUNs((*scsi.CDB)(&t.cdb))
+	var luns []uint64
+	switch c.Select {
+	case 0, 2:
+		luns = t.s.target.luns
+	case 1: // well-known units, of which there are none
+	default:
+		return scsi.InvalidCDBField(2, 7)
+	}
+	t.reply(scsi.AppendLUNs(nil, luns), int(min(c.Length, 1<<31-1)))
+	return nil
+}
+
+// Reporting options of REPORT SUPPORTED OPERATION CODES (SPC-4, 6.35.1).
+const (
+	reportAll       = 0
+	reportOpcode    = 1
+	reportAction    = 2
+	reportEitherWay = 3
+)
+
+// runReportOpcodes tells which commands there are (SPC-4, 6.35).
+func runReportOpcodes(t *task, _ bool) error {
+	c := scsi.ParseReportSupportedOpcodes((*scsi.CDB)(&t.cdb))
+	allocated := int(min(c.Length, 1<<31-1))
+	if c.Options == reportAll {
+		var all []scsi.SupportedOp
+		for _, list := range t.s.srv.operations {
+			for _, o := range list {
+				if t.unit().supports(o) {
+					all = append(all, o.supported())
+				}
+			}
+		}
+		t.reply(scsi.AppendSupportedOps(nil, all, c.Timeouts), allocated)
+		return nil
+	}
+	if c.Options > reportEitherWay {
+		return scsi.InvalidCDBField(2, 2)
+	}
+	var found *scsi.SupportedOp
+	for _, o := range t.s.srv.operations[c.Op] {
+		switch {
+		case c.Options == reportOpcode && o.action != noAction,
+			c.Options == reportAction && o.action == noAction:
+			return scsi.InvalidCDBField(2, 2) // asked for in the wrong way
+		case t.unit().supports(o) && (o.action == noAction || o.action == int(c.ServiceAction)):
+			s := o.supported()
+			found = &s
+		}
+	}
+	t.reply(scsi.AppendSupportedOp(nil, found, c.Timeouts), allocated)
+	return nil
+}
+
+func (o *operation) supported() scsi.SupportedOp {
+	s := scsi.SupportedOp{Op: o.op, Usage: o.usage}
+	if o.action != noAction {
+		s.HasServiceAction, s.ServiceAction = true, uint16(o.action)
+	}
+	return s
+}
+
+// supports tells whether the unit has a command: UNMAP needs a store that can
+// discard.
+func (u *unit) supports(o *operation) bool { return o.op != scsi.OpUnmap || u.thin }
+
+// runStartStop loads and ejects the medium, if there is a way to (SBC-4, 5.31).
+func runStartStop(t *task, wait bool) error {
+	u := t.unit()
+	c := scsi.ParseStartStopUnit((*scsi.CDB)(&t.cdb))
+	switch {
+	case c.PowerCondition != 0: // LOEJ and START mean nothing then; there is no power to save
+		return nil
+	case c.Eject && !u.removable:
+		return scsi.InvalidCDBField(4, 1)
+	case c.Eject && c.Start:
+		u.ejected.Store(false)
+		return nil
+	case c.Start:
+		return nil
+	}
+	if !c.NoFlush && !u.readOnly {
+		if err := u.flush(wait); err != nil {
+			return err
+		}
+	}
+	if c.Eject {
+		return u.eject()
+	}
+	return nil
+}
+
+func (u *unit) eject() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for n := range u.nexuses {
+		if n.prevents {
+			return errRemovalPrevents
+		}
+	}
+	u.ejected.Store(true)
+	return nil
+}
+
+// runPreventAllow notes whether a nexus allows the medium to be ejected (SBC-4,
+// 5.15).
+func runPreventAllow(t *task, _ bool) error {
+	c := scsi.ParsePreventAllowRemoval((*scsi.CDB)(&t.cdb))
+	u := t.unit()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	t.nx.prevents = c.Prevent
+	return nil
+}

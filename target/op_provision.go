@@ -1,0 +1,177 @@
+package target
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/bootlun/bootlun/scsi"
+	"github.com/bootlun/bootlun/target/store"
+)
+
+// Commands that set many blocks at once, or give up what they hold (SBC-4, 5).
+var provisionOperations = []operation{
+	{
+		op: scsi.OpWriteSame10, action: noAction, flags: needsMedium | writes | exactData,
+		usage: []byte{0x41, 0xf8, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff, naca},
+		check: checkWriteSame, run: runWriteSame,
+	},
+	{
+		op: scsi.OpWriteSame16, action: noAction, flags: needsMedium | writes | exactData,
+		usage: []byte{0x93, 0xf9, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, naca},
+		check: checkWriteSame, run: runWriteSame,
+	},
+	{
+		op: scsi.OpUnmap, action: noAction, flags: needsMedium | writes,
+		usage: []byte{0x42, 0x01, 0, 0, 0, 0, 0, 0xff, 0xff, naca},
+		check: checkUnmap, run: runUnmap,
+	},
+	{
+		op: scsi.OpServiceActionIn16, action: scsi.ActionGetLBAStatus, flags: needsMedium,
+		usage: []byte{0x9e, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, naca},
+		check: checkNothing, run: runGetLBAStatus,
+	},
+}
+
+// checkWriteSame refuses what the unit cannot do: anchored blocks, and in the
+// 10-byte form a missing block.
+func checkWriteSame(t *task) error {
+	if err := checkToEnd(t); err != nil {
+		return err
+	}
+	x, _ := scsi.ParseTransfer((*scsi.CDB)(&t.cdb))
+	switch {
+	case x.Anchor:
+		return scsi.InvalidCDBField(1, 4)
+	case x.Unmap && !t.unit().thin:
+		return scsi.InvalidCDBField(1, 3)
+	case t.cdb[1]&0x06 != 0: // PBDATA and LBDATA of older standards
+		return scsi.InvalidCDBField(1, 2)
+	case x.NoData && x.Op == scsi.OpWriteSame10:
+		return scsi.InvalidCDBField(1, 0)
+	}
+	if !x.NoData {
+		t.want = t.unit().blockSize()
+	}
+	t.aux = 0
+	if x.Unmap {
+		t.aux = 1
+	}
+	return nil
+}
+
+// runWriteSame writes one block to all of a range (SBC-4, 5.44). Zeros need no
+// space, and are what unmapped blocks read as: UNMAP with another block must
+// write it.
+func runWriteSame(t *task, wait bool) error {
+	if !wait {
+		return errWait
+	}
+	u := t.unit()
+	var block []byte
+	if t.params != nil {
+		block = t.params.b[:t.want]
+	}
+	var err error
+	switch {
+	case !allZero(block):
+		err = t.repeat(block)
+	case t.aux != 0:
+		err = u.discard(t.off, t.length)
+	default:
+		if zerr := store.WriteZeroes(u.store, t.off, t.length); zerr != nil {
+			err = u.mediumError(zerr, t.off, scsi.ASCWriteError)
+		}
+	}
+	if err == nil && u.writeThrough {
+		err = u.flush(wait)
+	}
+	return err
+}
+
+func allZero(p []byte) bool { return !slices.ContainsFunc(p, func(c byte) bool { return c != 0 }) }
+
+// repeat fills the task's range with one block.
+func (t *task) repeat(block []byte) error {
+	b := t.s.srv.buffers.get(maxSegment)
+	defer t.s.srv.buffers.put(b)
+	for n := 0; n < maxSegment; {
+		n += copy(b.b[n:maxSegment], block)
+	}
+	return t.eachPiece(func(off int64, n int) error {
+		return t.unit().write(b.b[:n], off, true)
+	})
+}
+
+// discard gives up a range, which then reads as zeros.
+func (u *unit) discard(off, n int64) error {
+	err := u.store.(store.Discarder).Discard(off, n)
+	if errors.Is(err, errors.ErrUnsupported) { // here, though not everywhere
+		err = store.WriteZeroes(u.store, off, n)
+	}
+	if err != nil {
+		return u.mediumError(err, off, scsi.ASCWriteError)
+	}
+	return nil
+}
+
+func checkUnmap(t *task) error {
+	c := scsi.ParseUnmapCDB((*scsi.CDB)(&t.cdb))
+	switch {
+	case !t.unit().thin:
+		return errOpcode
+	case c.Anchor:
+		return scsi.InvalidCDBField(1, 0)
+	case c.Length > 0 && c.Length < 8:
+		return errListLength
+	}
+	t.want = int64(c.Length)
+	return nil
+}
+
+// runUnmap gives up ranges of blocks (SBC-4, 5.35), all of them or none.
+func runUnmap(t *task, wait bool) error {
+	if t.want == 0 {
+		return nil
+	}
+	if !wait {
+		return errWait
+	}
+	u := t.unit()
+	ranges, err := scsi.ParseUnmap(t.params.b[:t.want])
+	if err != nil {
+		return errListLength
+	}
+	if len(ranges) > maxUnmapRanges {
+		return scsi.InvalidParameterField(2, -1)
+	}
+	for _, r := range ranges {
+		if r.LBA > u.blocks || uint64(r.Blocks) > u.blocks-r.LBA {
+			return errLBA
+		}
+	}
+	for _, r := range ranges {
+		if t.isAborted() {
+			return nil
+		}
+		if err := u.discard(int64(r.LBA)<<u.shift, int64(r.Blocks)<<u.shift); err != nil {
+			return err
+		}
+	}
+	if u.writeThrough {
+		return u.flush(wait)
+	}
+	return nil
+}
+
+// runGetLBAStatus says of all blocks from an LBA on that they are mapped (SBC-4,
+// 5.6): true or not, what initiators may rely on stays the same.
+func runGetLBAStatus(t *task, _ bool) error {
+	c := scsi.ParseGetLBAStatus((*scsi.CDB)(&t.cdb))
+	u := t.unit()
+	if c.LBA >= u.blocks {
+		return errLBA
+	}
+	all := scsi.LBAStatus{LBA: c.LBA, Blocks: uint32(min(u.blocks-c.LBA, 1<<32-1)), State: scsi.BlocksMapped}
+	t.reply(scsi.AppendLBAStatus(nil, []scsi.LBAStatus{all}), int(min(c.Length, 1<<31-1)))
+	return nil
+}

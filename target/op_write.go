@@ -1,0 +1,174 @@
+package target
+
+import (
+	"bytes"
+
+	"github.com/bootlun/bootlun/scsi"
+)
+
+// Commands that write the medium (SBC-4, 5).
+var writeOperations = []operation{
+	{
+		op: scsi.OpWrite6, action: noAction, flags: needsMedium | writes,
+		usage: []byte{0x0a, 0x1f, 0xff, 0xff, 0xff, naca},
+		check: checkWrite, take: takeWrite, run: runWrite,
+	},
+	{
+		op: scsi.OpWrite10, action: noAction, flags: needsMedium | writes,
+		usage: []byte{0x2a, 0xf8, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff, naca},
+		check: checkWrite, take: takeWrite, run: runWrite,
+	},
+	{
+		op: scsi.OpWrite12, action: noAction, flags: needsMedium | writes,
+		usage: []byte{0xaa, 0xf8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, naca},
+		check: checkWrite, take: takeWrite, run: runWrite,
+	},
+	{
+		op: scsi.OpWrite16, action: noAction, flags: needsMedium | writes,
+		usage: []byte{0x8a, 0xf8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, naca},
+		check: checkWrite, take: takeWrite, run: runWrite,
+	},
+	{
+		op: scsi.OpWriteAndVerify10, action: noAction, flags: needsMedium | writes,
+		usage: []byte{0x2e, 0xf6, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff, naca},
+		check: checkWriteVerify, take: takeWriteVerify, run: runWriteVerify,
+	},
+	{
+		op: scsi.OpWriteAndVerify12, action: noAction, flags: needsMedium | writes,
+		usage: []byte{0xae, 0xf6, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, naca},
+		check: checkWriteVerify, take: takeWriteVerify, run: runWriteVerify,
+	},
+	{
+		op: scsi.OpWriteAndVerify16, action: noAction, flags: needsMedium | writes,
+		usage: []byte{0x8e, 0xf6, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, naca},
+		check: checkWriteVerify, take: takeWriteVerify, run: runWriteVerify,
+	},
+	{
+		op: scsi.OpSynchronizeCache10, action: noAction, flags: needsMedium,
+		usage: []byte{0x35, 0x02, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff, naca},
+		check: checkToEnd, run: runSynchronize,
+	},
+	{
+		op: scsi.OpSynchronizeCache16, action: noAction, flags: needsMedium,
+		usage: []byte{0x91, 0x02, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, naca},
+		check: checkToEnd, run: runSynchronize,
+	},
+}
+
+func checkWrite(t *task) error {
+	_, err := checkRange(t)
+	if err != nil {
+		return err
+	}
+	t.want = t.length
+	t.s.writes.Add(1)
+	t.s.writeBytes.Add(uint64(t.want))
+	return nil
+}
+
+// takeWrite writes data as it comes.
+func takeWrite(t *task, p []byte, off int64, wait bool) error {
+	return t.unit().write(p, t.off+off, wait)
+}
+
+// runWrite sees to it that the data is on the medium, if it must be at once.
+func runWrite(t *task, wait bool) error {
+	if t.fua || t.unit().writeThrough {
+		return t.unit().flush(wait)
+	}
+	return nil
+}
+
+func checkWriteVerify(t *task) error {
+	if err := checkWrite(t); err != nil {
+		return err
+	}
+	x, _ := scsi.ParseTransfer((*scsi.CDB)(&t.cdb))
+	if x.ByteCheck > verifyEach {
+		return scsi.InvalidCDBField(1, 2)
+	}
+	t.aux = uint64(x.ByteCheck)
+	return nil
+}
+
+// takeWriteVerify writes data and compares what the medium then has with it.
+func takeWriteVerify(t *task, p []byte, off int64, wait bool) error {
+	if err := t.unit().write(p, t.off+off, wait); err != nil || t.aux != verifyEach {
+		return err
+	}
+	return t.unit().compare(t.s, p, t.off+off, wait)
+}
+
+// runWriteVerify takes the data to the medium, and if it has not been compared
+// reads it back.
+func runWriteVerify(t *task, wait bool) error {
+	if err := t.unit().flush(wait); err != nil || t.aux == verifyEach {
+		return err
+	}
+	return readThrough(t)
+}
+
+// runSynchronize takes to the medium what was written before (SBC-4, 5.32): the
+// whole unit's, whatever range is asked for. With IMMED set it could answer
+// earlier, and does not.
+func runSynchronize(t *task, wait bool) error {
+	if t.unit().readOnly {
+		return nil
+	}
+	return t.unit().flush(wait)
+}
+
+// compare fails with MISCOMPARE if the medium at off is not p.
+func (u *unit) compare(s *session, p []byte, off int64, wait bool) error {
+	b := s.srv.buffers.get(min(len(p), maxBuffer))
+	defer s.srv.buffers.put(b)
+	for done := 0; done < len(p); {
+		n := min(len(p)-done, len(b.b))
+		if err := u.read(b.b[:n], off+int64(done), wait); err != nil {
+			return err
+		}
+		if !bytes.Equal(b.b[:n], p[done:done+n]) {
+			return errMiscompare
+		}
+		done += n
+	}
+	return nil
+}
+
+// verifyAgainst compares each block of the task's range with block.
+func verifyAgainst(t *task, block []byte) error {
+	return t.eachPiece(func(off int64, n int) error {
+		b := t.s.srv.buffers.get(n)
+		defer t.s.srv.buffers.put(b)
+		if err := t.unit().read(b.b[:n], off, true); err != nil {
+			return err
+		}
+		for at := 0; at < n; at += len(block) {
+			if !bytes.Equal(b.b[at:at+len(block)], block) {
+				return errMiscompare
+			}
+		}
+		return nil
+	})
+}
+
+// readThrough reads the task's range, to find out whether it can be.
+func readThrough(t *task) error {
+	return t.eachPiece(func(off int64, n int) error {
+		b := t.s.srv.buffers.get(n)
+		defer t.s.srv.buffers.put(b)
+		return t.unit().read(b.b[:n], off, true)
+	})
+}
+
+// eachPiece calls f for the task's range, piece by piece, unless the task is
+// aborted. It is for workers.
+func (t *task) eachPiece(f func(off int64, n int) error) error {
+	for ; t.progress < t.length && !t.isAborted(); t.progress += maxSegment {
+		n := min(maxSegment, t.length-t.progress)
+		if err := f(t.off+t.progress, int(n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

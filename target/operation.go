@@ -1,0 +1,131 @@
+package target
+
+import (
+	"github.com/bootlun/bootlun/scsi"
+)
+
+// operation is a SCSI command that units carry out.
+type operation struct {
+	op     scsi.OpCode
+	action int // service action, or noAction
+	flags  opFlags
+
+	// usage has a one in every bit of the CDB that is looked at (SPC-4, 6.35.3),
+	// the first byte being the operation code.
+	usage []byte
+
+	// check takes the CDB apart: it sets off, length, in, want and fua, and
+	// refuses what cannot be.
+	check func(*task) error
+
+	// take takes n bytes of data, in order, as they come. Without it, data is
+	// gathered in params: want is at most maxBuffer.
+	take func(t *task, p []byte, off int64, wait bool) error
+
+	// run carries out the command when all data has been taken. Without wait it
+	// may return errWait, and is called again with it; it then goes on where it
+	// was.
+	run func(t *task, wait bool) error
+}
+
+const noAction = -1
+
+type opFlags uint8
+
+const (
+	// anyLUN: answered also where there is no unit (SPC-4, 5.12).
+	anyLUN opFlags = 1 << iota
+	// keepsAttention: does not report unit attentions (SAM-5, 5.14).
+	keepsAttention
+	// needsMedium: fails if the medium is out.
+	needsMedium
+	// writes: fails if the unit is read-only.
+	writes
+	// exactData: the initiator must send just as much as is wanted.
+	exactData
+)
+
+func (o *operation) is(f opFlags) bool { return o.flags&f != 0 }
+
+// operationTable has the operations by operation code; those that share one are
+// told apart by service action.
+type operationTable [256][]*operation
+
+func newOperationTable() *operationTable {
+	table := new(operationTable)
+	for _, list := range [][]operation{basicOperations, readOperations, writeOperations, provisionOperations} {
+		for i := range list {
+			o := &list[i]
+			table[o.op] = append(table[o.op], o)
+		}
+	}
+	return table
+}
+
+// find returns the operation of a CDB, or why there is none.
+func (table *operationTable) find(cdb *scsi.CDB) (*operation, error) {
+	list := table[cdb.Op()]
+	if len(list) == 0 {
+		return nil, errOpcode
+	}
+	for _, o := range list {
+		if o.action == noAction || o.action == int(cdb.ServiceAction()) {
+			return o, nil
+		}
+	}
+	return nil, scsi.InvalidCDBField(1, 4)
+}
+
+// naca is the bit of the CONTROL byte that asks for an ACA condition, which
+// units do not have (SAM-5, 5.2).
+const naca = 0x04
+
+// prepare finds out what a new task is to do and whether that can be.
+func (t *task) prepare() {
+	if err := t.lookUp(); err != nil {
+		t.fail(err)
+		return
+	}
+	if err := t.op.check(t); err != nil {
+		t.fail(err)
+		return
+	}
+	expected := int64(t.expOut)
+	if t.want > expected || t.op.is(exactData) && t.want > 0 && t.want != expected {
+		t.fail(errExpectedLength)
+	}
+}
+
+// lookUp finds the task's unit and operation.
+func (t *task) lookUp() error {
+	if number, ok := t.lun.Number(); ok {
+		t.nx = t.s.nexuses[number]
+	}
+	var err error
+	t.op, err = t.s.srv.operations.find((*scsi.CDB)(&t.cdb))
+	if t.nx == nil {
+		if err != nil || !t.op.is(anyLUN) {
+			return errLUN
+		}
+		return nil
+	}
+	if err != nil || !t.op.is(keepsAttention) {
+		if asc, ok := t.nx.takeAttention(); ok {
+			return scsi.CheckCondition(scsi.KeyUnitAttention, asc)
+		}
+	}
+	switch u := t.nx.u; {
+	case err != nil:
+		return err
+	case (*scsi.CDB)(&t.cdb).Control()&naca != 0:
+		return scsi.InvalidCDBField(t.op.op.CDBLength()-1, 2)
+	case t.op.is(needsMedium) && u.ejected.Load():
+		return errNoMedium
+	case t.op.is(writes) && u.readOnly:
+		return errWriteProtected
+	}
+	return nil
+}
+
+// unit returns the task's unit. Operations that are anyLUN look at nx first.
+func (t *task) unit() *unit { return t.nx.u }

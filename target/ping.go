@@ -1,0 +1,58 @@
+package target
+
+import (
+	"time"
+
+	"github.com/bootlun/bootlun/iscsi"
+)
+
+// pinger finds initiators that are gone, by NOP-In. All of it but answered is
+// watch's own, guarded by mu of the session.
+type pinger struct {
+	heard    uint64    // conn.heard when it was last looked at
+	changed  time.Time // when it was last seen to change
+	asked    time.Time // when the ping under way was sent; zero: none is
+	answered bool      // the initiator has answered one, and so knows how to
+	ttt      uint32    // of the ping under way
+}
+
+// watchPing pings a session that is idle and ends one that has stopped answering.
+// Not every initiator answers: iPXE does not. Only those that once did must.
+func (c *conn) watchPing(now time.Time) {
+	interval := c.srv.cfg.NOPInterval
+	if interval <= 0 {
+		return
+	}
+	s, p := c.sess, &c.ping
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if heard := c.heard.Load(); heard != p.heard || p.changed.IsZero() {
+		p.heard, p.changed, p.asked = heard, now, time.Time{}
+		return
+	}
+	if !p.asked.IsZero() {
+		if p.answered && now.Sub(p.asked) > c.srv.cfg.StallTimeout {
+			c.close(errNoAnswer)
+		}
+		return
+	}
+	if now.Sub(p.changed) < interval || len(s.tasks) > 0 {
+		return
+	}
+	p.asked = now
+	if p.ttt++; p.ttt == iscsi.ReservedTag {
+		p.ttt = 0
+	}
+	nop := iscsi.NOPIn{ITT: iscsi.ReservedTag, TTT: p.ttt}
+	s.spawn(func() {
+		c.out.sendUnnumbered(s, &nop)
+		c.push()
+	})
+}
+
+// pong notes the answer to a ping.
+func (c *conn) pong() {
+	c.sess.mu.Lock()
+	defer c.sess.mu.Unlock()
+	c.ping.answered = true
+}

@@ -1,0 +1,121 @@
+package target
+
+import (
+	"github.com/bootlun/bootlun/iscsi"
+	"github.com/bootlun/bootlun/scsi"
+)
+
+// maxSegment bounds a Data-In's data, whatever the initiator would take: more at
+// a time is no faster and holds more memory.
+const maxSegment = 256 << 10
+
+// expected is how much of what the task has for the initiator the initiator
+// wants.
+func (t *task) expected() int64 { return min(t.in, int64(t.expIn)) }
+
+// nextSegment is how long the task's next Data-In may be: what the initiator
+// takes in one PDU, and what is left of the burst (RFC 7143, 13.13).
+func (t *task) nextSegment() int {
+	burst := t.s.params.MaxBurstLength
+	left := burst - int(t.sent)%burst
+	return int(min(t.expected()-int64(t.sent), int64(t.segment), int64(left)))
+}
+
+// give sends n bytes of Data-In, and keeps those that are the last for the
+// status to go with them. The buffer is given away.
+func (t *task) give(b *buffer, n int) {
+	if int64(t.sent)+int64(n) == t.expected() {
+		t.tail, t.tailLen = b, n
+		return
+	}
+	w := &t.c.out
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	exp, max := t.s.window()
+	p := t.dataIn(n)
+	p.Encode(&w.bhs)
+	w.queue(exp, max, false, b.b[:n])
+	w.lend(b, n)
+}
+
+// dataIn makes the header of the task's next Data-In, of n bytes.
+func (t *task) dataIn(n int) iscsi.DataIn {
+	p := iscsi.DataIn{
+		ITT: t.itt, TTT: iscsi.ReservedTag, DataSN: t.dataSN, BufferOffset: t.sent,
+	}
+	t.dataSN++
+	t.sent += uint32(n)
+	p.Final = int64(t.sent) == t.expected() || int(t.sent)%t.s.params.MaxBurstLength == 0
+	return p
+}
+
+// reply gives the initiator data that an operation has made: at most allocated
+// bytes of it, as the CDB says.
+func (t *task) reply(data []byte, allocated int) {
+	data = data[:min(len(data), allocated)]
+	t.in = int64(len(data))
+	for rest := data; int64(t.sent) < t.expected() && t.tail == nil; {
+		n := t.nextSegment()
+		b := t.s.srv.buffers.get(n)
+		copy(b.b, rest[:n])
+		rest = rest[n:]
+		t.give(b, n)
+	}
+}
+
+// queueStatus queues what ends the task: a Data-In with the status if there is
+// data left and no sense data, else a SCSI Response. The caller holds w.mu.
+func (t *task) queueStatus(w *sender, exp, max uint32) {
+	tail := t.tail
+	t.tail = nil
+	over, under, residual := t.residual()
+	if tail != nil {
+		p := t.dataIn(t.tailLen)
+		if !t.failed {
+			p.HasStatus, p.Status = true, uint8(t.status)
+			p.Overflow, p.Underflow, p.ResidualCount = over, under, residual
+		}
+		p.Encode(&w.bhs)
+		w.queue(exp, max, !t.failed, tail.b[:t.tailLen])
+		w.lend(tail, t.tailLen)
+		if !t.failed {
+			return
+		}
+	}
+	p := iscsi.SCSIResponse{
+		Status: uint8(t.status), ITT: t.itt, ExpDataSN: t.dataSN + t.out.r2tSN,
+		Overflow: over, Underflow: under, ResidualCount: residual,
+	}
+	p.Encode(&w.bhs)
+	if t.status != scsi.StatusCheckCondition {
+		w.queue(exp, max, true, nil)
+		return
+	}
+	b := w.buffers.get(2 + scsi.FixedSenseLength)
+	var fixed [scsi.FixedSenseLength]byte
+	data := iscsi.AppendSense(b.b[:0], t.sense.AppendFixed(fixed[:0]))
+	w.queue(exp, max, true, data)
+	w.lend(b, len(data))
+}
+
+// residual compares what the command moved, or would have, with what the
+// initiator expected (RFC 7143, 11.4.5).
+func (t *task) residual() (over, under bool, count uint32) {
+	moves, moved, expected := t.in, int64(t.sent), int64(t.expIn)
+	if t.tail != nil {
+		moved += int64(t.tailLen)
+	}
+	if t.write {
+		moves, moved, expected = t.want, min(t.out.taken, t.want), int64(t.expOut)
+	}
+	if !t.failed {
+		moved = moves
+	}
+	switch {
+	case moves > expected:
+		return true, false, uint32(min(moves-expected, 1<<32-1))
+	case moved < expected:
+		return false, true, uint32(expected - moved)
+	}
+	return false, false, 0
+}

@@ -1,0 +1,125 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/bootlun/bootlun/iscsi"
+)
+
+// request is a PDU from the initiator with its data.
+type request struct {
+	bhs  iscsi.BHS
+	ahs  []byte
+	data *buffer
+	n    int // bytes of data
+}
+
+// bytes returns the data, valid while the request has it.
+func (r *request) bytes() []byte {
+	if r.data == nil {
+		return nil
+	}
+	return r.data.b[:r.n]
+}
+
+// takeData hands the data's buffer over to the caller, nil if there is none.
+func (r *request) takeData() *buffer {
+	b := r.data
+	r.data, r.n = nil, 0
+	return b
+}
+
+// receive takes the PDU whose header is in c.req.
+func (c *conn) receive() error {
+	r := &c.req
+	switch op := r.bhs.Opcode(); op {
+	case iscsi.OpDataOut:
+		return c.receiveDataOut()
+	case iscsi.OpNOPOut, iscsi.OpSCSICommand, iscsi.OpTaskManagementRequest, iscsi.OpTextRequest, iscsi.OpLogoutRequest:
+		return c.receiveRequest()
+	case iscsi.OpSNACK:
+		return c.refuse(iscsi.RejectSNACK, "error recovery level is 0")
+	case iscsi.OpLoginRequest:
+		return c.fatal(r, iscsi.RejectProtocolError, "a login request in full feature phase")
+	default:
+		return c.refuse(iscsi.RejectNotSupported, "no request that a target knows")
+	}
+}
+
+// refuse drops a PDU with its data, and tells the initiator.
+func (c *conn) refuse(reason iscsi.RejectReason, why string) error {
+	if err := c.skipData(); err != nil {
+		return c.dataError(err)
+	}
+	c.reject(&c.req, reason, why)
+	return nil
+}
+
+// dataError says what an error in reading a request's data means. After a
+// digest error the request is lost, with its CmdSN; at error recovery level 0
+// only a new session helps (RFC 7143, 7.1.4.2).
+func (c *conn) dataError(err error) error {
+	if errors.Is(err, iscsi.ErrDataDigest) {
+		return c.fatal(&c.req, iscsi.RejectDataDigest, err.Error())
+	}
+	return c.lost(err)
+}
+
+// receiveRequest receives a request that has a CmdSN and carries it out when
+// its turn comes: now if the request is immediate or next in order.
+func (c *conn) receiveRequest() error {
+	r := &c.req
+	r.ahs = c.pdu.AHS()
+	if n := c.pdu.DataLeft(); n > 0 {
+		r.data, r.n = c.srv.buffers.get(n), n
+		if err := c.readData(r.data.b[:n]); err != nil {
+			return c.dataError(err)
+		}
+	}
+	if r.bhs.Immediate() {
+		return c.execute(r)
+	}
+	switch c.sess.admit(r) {
+	case admitDrop:
+		return nil
+	case admitKeep:
+		return nil
+	}
+	if err := c.execute(r); err != nil {
+		return err
+	}
+	for r := c.sess.nextKept(); r != nil; r = c.sess.nextKept() {
+		err := c.execute(r)
+		c.srv.buffers.put(r.takeData())
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// execute carries out a request whose turn it is.
+func (c *conn) execute(r *request) error {
+	op := r.bhs.Opcode()
+	if c.sess.discovery() && (op == iscsi.OpSCSICommand || op == iscsi.OpTaskManagementRequest) {
+		c.sess.done(r)
+		c.reject(r, iscsi.RejectProtocolError, "a discovery session has no logical units")
+		return nil
+	}
+	if op == iscsi.OpSCSICommand {
+		return c.scsiCommand(r)
+	}
+	c.sess.done(r) // answered at once, or by what does not count as a command
+	switch op {
+	case iscsi.OpNOPOut:
+		return c.nopOut(r)
+	case iscsi.OpTaskManagementRequest:
+		return c.taskManagement(r)
+	case iscsi.OpTextRequest:
+		return c.textRequest(r)
+	case iscsi.OpLogoutRequest:
+		return c.logout(r)
+	}
+	return fmt.Errorf("target: no way to execute %v", op)
+}

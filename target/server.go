@@ -1,0 +1,280 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bootlun/bootlun/iscsi"
+)
+
+// maxTSIH is how many sessions a TSIH can tell apart: 16 bits without zero.
+const maxTSIH = 1<<16 - 1
+
+// ErrServerClosed is what Serve returns, wrapped with the context's cause, when
+// its context has ended and everything it started has.
+var ErrServerClosed = errors.New("target: server closed")
+
+// Server is an iSCSI target server. Make one with [New]; all of its methods may
+// be called from several goroutines.
+type Server struct {
+	cfg        Config
+	log        *slog.Logger
+	targets    map[string]*target // by normalised name
+	names      []string           // of targets, in the order of Config
+	operations *operationTable
+	buffers    bufferPool
+	tasks      sync.Pool    // of *task
+	logins     atomic.Int64 // connections that have not logged in
+
+	mu       sync.Mutex
+	sessions map[uint16]*session // by TSIH
+	lastTSIH uint16
+}
+
+// New returns a server for cfg, or says what is wrong with cfg. It keeps the
+// stores that cfg names and nothing else of it.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg:        cfg.withDefaults(),
+		targets:    make(map[string]*target),
+		operations: newOperationTable(),
+		sessions:   make(map[uint16]*session),
+	}
+	s.log = s.cfg.Logger
+	s.tasks.New = func() any { return new(task) }
+	for _, t := range cfg.Targets {
+		rt := newTarget(t)
+		s.targets[rt.name] = rt
+		s.names = append(s.names, rt.name)
+	}
+	s.cfg.Targets = nil
+	return s, nil
+}
+
+// Serve accepts connections from l and serves them until ctx ends. Then it asks
+// sessions to log out, gives them LogoutTimeout, closes what is left, and
+// returns when every goroutine it started has ended; a store that is stuck in a
+// call holds it up. It always returns an error: ErrServerClosed after ctx, else
+// what is wrong with l. It closes l.
+//
+// Several listeners may be served at once, by one Serve each: their connections
+// reach the same targets and sessions.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	v := &service{srv: s, conns: make(map[*conn]struct{})}
+	v.ctx, v.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	defer v.cancel()
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+
+	v.wg.Go(v.watch)
+	err := v.accept(ctx, l)
+	l.Close()
+	if ctx.Err() != nil {
+		v.askToLogOut()
+		err = fmt.Errorf("%w: %w", ErrServerClosed, context.Cause(ctx))
+	}
+	v.cancel()
+	v.closeAll()
+	v.wg.Wait()
+	return err
+}
+
+// service is one listener being served.
+type service struct {
+	srv    *Server
+	ctx    context.Context // ends when connections must
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+	empty chan struct{} // closed when conns is empty, if somebody waits
+}
+
+// Bounds of the wait after an Accept that failed for lack of something.
+const (
+	minAcceptDelay = 5 * time.Millisecond
+	maxAcceptDelay = time.Second
+)
+
+func (v *service) accept(ctx context.Context, l net.Listener) error {
+	delay := minAcceptDelay
+	for {
+		nc, err := l.Accept()
+		if err == nil {
+			delay = minAcceptDelay
+			v.take(nc)
+			continue
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, net.ErrClosed) || !isTemporary(err) {
+			return fmt.Errorf("target: accept on %v: %w", l.Addr(), err)
+		}
+		v.srv.log.Warn("cannot accept a connection, will retry", "listener", l.Addr().String(), "error", err, "after", delay)
+		select {
+		case <-ctx.Done():
+		case <-time.After(delay):
+		}
+		delay = min(2*delay, maxAcceptDelay)
+	}
+}
+
+// isTemporary tells errors that go away, such as too many open files. The method
+// is deprecated for want of a definition; for Accept it has one.
+func isTemporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary()
+}
+
+// take starts to serve a connection, if there is room for one more login.
+func (v *service) take(nc net.Conn) {
+	if v.srv.logins.Add(1) > int64(v.srv.cfg.MaxPendingLogins) {
+		v.srv.logins.Add(-1)
+		v.srv.log.Warn("connection refused: too many logins are under way", "peer", nc.RemoteAddr().String(), "limit", v.srv.cfg.MaxPendingLogins)
+		nc.Close()
+		return
+	}
+	keepAlive(nc)
+	c := newConn(v, nc)
+	v.mu.Lock()
+	v.conns[c] = struct{}{}
+	v.mu.Unlock()
+	v.wg.Go(func() {
+		c.run()
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		delete(v.conns, c)
+		if len(v.conns) == 0 && v.empty != nil {
+			close(v.empty)
+			v.empty = nil
+		}
+	})
+}
+
+// keepAlive has TCP find peers that are gone: after a minute at most.
+func keepAlive(nc net.Conn) {
+	if tc, ok := nc.(*net.TCPConn); ok {
+		_ = tc.SetKeepAliveConfig(net.KeepAliveConfig{ // without it, a dead session stays for longer
+			Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3,
+		})
+	}
+}
+
+// each calls f for every connection, with no lock held.
+func (v *service) each(f func(*conn)) {
+	v.mu.Lock()
+	all := make([]*conn, 0, len(v.conns))
+	for c := range v.conns {
+		all = append(all, c)
+	}
+	v.mu.Unlock()
+	for _, c := range all {
+		f(c)
+	}
+}
+
+func (v *service) closeAll() { v.each(func(c *conn) { c.close(errShutdown) }) }
+
+// askToLogOut asks every session to log out and waits for that, up to
+// LogoutTimeout. Connections without a session are closed.
+func (v *service) askToLogOut() {
+	if v.srv.cfg.LogoutTimeout < 0 {
+		return
+	}
+	done := make(chan struct{})
+	v.mu.Lock()
+	if len(v.conns) == 0 {
+		close(done)
+	} else {
+		v.empty = done
+	}
+	v.mu.Unlock()
+	v.each(func(c *conn) { v.wg.Go(c.askToLogOut) })
+	timer := time.NewTimer(v.srv.cfg.LogoutTimeout)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}
+
+// watchTick is how often watch looks.
+const watchTick = time.Second
+
+// watch looks after what no goroutine of a connection's own can: peers that
+// stall, and sessions to be pinged.
+func (v *service) watch() {
+	tick := time.NewTicker(min(watchTick, v.srv.cfg.StallTimeout/2+1))
+	defer tick.Stop()
+	for {
+		select {
+		case <-v.ctx.Done():
+			return
+		case now := <-tick.C:
+			v.each(func(c *conn) { c.watch(now) })
+		}
+	}
+}
+
+// newTSIH returns a TSIH that no session has. The caller holds s.mu and has
+// found that there is room.
+func (s *Server) newTSIH() uint16 {
+	for {
+		s.lastTSIH++
+		if _, taken := s.sessions[s.lastTSIH]; !taken && s.lastTSIH != 0 {
+			return s.lastTSIH
+		}
+	}
+}
+
+// establish enters a session into the books, in place of the one that it
+// reinstates, and waits for that one's end (RFC 7143, 6.3.5).
+func (s *Server) establish(n *session) iscsi.LoginStatus {
+	s.mu.Lock()
+	var old *session
+	for _, o := range s.sessions {
+		if o.id == n.id {
+			old = o
+		}
+	}
+	if old == nil && len(s.sessions) >= s.cfg.MaxSessions {
+		s.mu.Unlock()
+		return iscsi.StatusOutOfResources
+	}
+	n.tsih = s.newTSIH()
+	s.sessions[n.tsih] = n
+	if old != nil {
+		delete(s.sessions, old.tsih)
+	}
+	s.mu.Unlock()
+	if old != nil {
+		old.conn.close(errReinstated)
+		select {
+		case <-old.over:
+		case <-n.conn.done.Done():
+			s.forget(n)
+			return iscsi.StatusTargetError
+		}
+	}
+	return iscsi.StatusSuccess
+}
+
+// forget takes a session out of the books.
+func (s *Server) forget(n *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sessions[n.tsih] == n {
+		delete(s.sessions, n.tsih)
+	}
+}

@@ -1,0 +1,273 @@
+package target
+
+import (
+	"errors"
+
+	"github.com/bootlun/bootlun/iscsi"
+	"github.com/bootlun/bootlun/scsi"
+)
+
+// errWait is what a step of a command returns if it would have to wait and may
+// not. It has then done nothing, or what it will go on from.
+var errWait = errors.New("target: would have to wait")
+
+// errNoTask refuses a command whose session is over.
+var errNoTask = errors.New("target: the session is over")
+
+// task is a SCSI command from its arrival to its response.
+//
+// Its steps, taking a burst of data (consume) and carrying out the command
+// (run), happen on the connection's own goroutine as long as they need not
+// wait, and otherwise on a worker. Whoever works on a task holds a pin; a task
+// that is complete or aborted ends with its last pin.
+type task struct {
+	c  *conn
+	s  *session
+	nx *nexus // nil: there is no such LUN
+	op *operation
+
+	// The command as it came.
+	lun       iscsi.LUN
+	itt       uint32
+	cmdSN     uint32
+	attribute iscsi.TaskAttribute
+	immediate bool
+	write     bool   // the initiator sends data
+	expIn     uint32 // bytes it expects to receive
+	expOut    uint32 // bytes it expects to send
+	cdb       [16]byte
+	segment   int // the most data that one Data-In may have
+
+	// What it means, set by its operation's check.
+	off    int64 // where on the medium it begins
+	length int64 // how much of the medium it covers
+	in     int64 // bytes it has for the initiator, if all goes well
+	want   int64 // bytes it needs from the initiator
+	fua    bool
+	aux    uint64 // for the operation's own use
+
+	// Progress of run, and its outcome.
+	progress int64   // of the operation's own counting
+	sent     uint32  // bytes of Data-In queued
+	dataSN   uint32  // of the next Data-In
+	tail     *buffer // data that goes out with the status
+	tailLen  int
+	params   *buffer // parameter data from the initiator: want bytes
+	mayRun   bool    // was not dormant at its start
+	failed   bool    // and so has sense data
+	sense    scsi.Sense
+	status   scsi.Status
+
+	// Guarded by session.mu.
+	serial   uint64 // which task this is; tasks are used again
+	pins     int
+	complete bool
+	aborted  bool
+	dormant  bool   // waits for other tasks
+	deferred func() // what to do when it wakes; it then has a pin
+	out      dataOut
+}
+
+// taskRef names a task that may have ended meanwhile.
+type taskRef struct {
+	t      *task
+	itt    uint32
+	serial uint64
+}
+
+// start makes an unused task one for the command in c.cmd.
+func (t *task) start(c *conn) {
+	p := &c.cmd
+	t.c, t.s = c, c.sess
+	t.lun, t.itt, t.cmdSN = p.LUN, p.ITT, p.CmdSN
+	t.attribute, t.immediate = p.Attribute, p.Immediate
+	t.cdb = p.CDB
+	t.write = p.Write
+	t.segment = min(t.s.params.MaxSendDataSegmentLength, maxSegment)
+	switch {
+	case p.Write:
+		t.expOut, t.expIn = p.ExpectedLength, p.BidiReadLength
+	case p.Read:
+		t.expIn = p.ExpectedLength
+	}
+	t.out.bursts = t.out.space[:0]
+}
+
+// free makes a task unused. Nothing else may know of it.
+func (t *task) free() {
+	pool := &t.s.srv.buffers
+	for i := range t.out.bursts {
+		pool.put(t.out.bursts[i].buf)
+	}
+	pool.put(t.params)
+	pool.put(t.tail)
+	srv := t.s.srv
+	*t = task{}
+	srv.tasks.Put(t)
+}
+
+// scsiCommand starts the task of a SCSI command.
+func (c *conn) scsiCommand(r *request) error {
+	if err := c.cmd.Decode(&r.bhs); err != nil {
+		return err
+	}
+	if err := c.cmd.DecodeAHS(r.ahs); err != nil {
+		c.sess.done(r)
+		c.reject(r, iscsi.RejectInvalidField, err.Error())
+		return nil
+	}
+	t := c.srv.tasks.Get().(*task)
+	t.start(c)
+	if reason, err := c.sess.begin(t); err != nil {
+		t.free()
+		return err
+	} else if reason != 0 {
+		t.free()
+		c.sess.done(r)
+		c.reject(r, reason, "")
+		return nil
+	}
+	t.prepare()
+	if t.failed || t.want == 0 {
+		t.run(false) // data that comes along is dropped
+		return nil
+	}
+	t.receiveFirst(r, c.cmd.Final)
+	return nil
+}
+
+// begin enters a task, with one pin, or says why to reject its command.
+func (s *session) begin(t *task) (iscsi.RejectReason, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, errNoTask
+	}
+	if _, twice := s.tasks[t.itt]; twice {
+		return iscsi.RejectTaskInProgress, nil
+	}
+	if t.immediate {
+		if s.immediates >= int(s.depth) {
+			return iscsi.RejectTooManyImmediate, nil
+		}
+		s.immediates++
+	}
+	s.starts++
+	t.serial, t.pins = s.starts, 1
+	s.tasks[t.itt] = t
+	s.enqueue(t)
+	return 0, nil
+}
+
+// end takes a task out of the session. The caller holds s.mu, and the last pin
+// if there is one.
+func (s *session) end(t *task) {
+	delete(s.tasks, t.itt)
+	if t.immediate {
+		s.immediates--
+	} else {
+		s.maxCmdSN++
+	}
+	for i := range t.out.bursts {
+		s.solicited -= t.out.bursts[i].solicited()
+	}
+	s.dequeue(t)
+	s.taskEnded.Broadcast()
+}
+
+// unpin gives up a pin, and ends the task if that was the last it needed.
+func (t *task) unpin() {
+	s := t.s
+	s.mu.Lock()
+	t.pins--
+	switch {
+	case t.pins > 0 || !t.complete && !t.aborted:
+		s.mu.Unlock()
+	case t.aborted:
+		s.end(t)
+		s.mu.Unlock()
+		t.free()
+	default:
+		t.pins++ // until it has been responded to
+		s.mu.Unlock()
+		t.respond()
+	}
+}
+
+// finish makes a task complete and gives up the caller's pin.
+func (t *task) finish() {
+	t.s.mu.Lock()
+	t.complete = true
+	t.s.mu.Unlock()
+	t.unpin()
+}
+
+// respond ends a complete task that has one pin, the caller's.
+func (t *task) respond() {
+	w, s := &t.c.out, t.s
+	w.mu.Lock()
+	s.mu.Lock()
+	s.end(t)
+	exp, max := s.expCmdSN, s.maxCmdSN
+	aborted := t.aborted
+	s.mu.Unlock()
+	if !aborted {
+		t.queueStatus(w, exp, max)
+	}
+	w.mu.Unlock()
+	t.free()
+}
+
+// isAborted tells a worker to stop early.
+func (t *task) isAborted() bool {
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	return t.aborted
+}
+
+// run carries out a task that has all the data it needs, and ends it. The caller
+// gives its pin away.
+func (t *task) run(wait bool) {
+	if !t.failed {
+		switch t.tryGate(t.runLater) {
+		case gateAsleep:
+			return
+		case gateAborted:
+			t.unpin()
+			return
+		}
+		err := t.op.run(t, wait)
+		if errors.Is(err, errWait) {
+			t.later(t.runLater)
+			return
+		}
+		if err != nil {
+			t.fail(err)
+		}
+	}
+	t.finish()
+}
+
+func (t *task) runLater() { t.run(true) }
+
+// later has a worker do f, which has the caller's pin, and then sends what that
+// has queued.
+func (t *task) later(f func()) {
+	c, s := t.c, t.s
+	s.mu.Lock()
+	if !s.closed {
+		c.workers.Go(func() { f(); c.push() })
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	t.unpin() // aborted like all tasks of the session
+}
+
+// push sends what is queued. It is for goroutines other than the connection's
+// own, which finds out by itself if that fails.
+func (c *conn) push() {
+	if err := c.out.flush(); err != nil {
+		c.close(err)
+	}
+}

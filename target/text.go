@@ -1,0 +1,197 @@
+package target
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+
+	"github.com/bootlun/bootlun/iscsi"
+)
+
+// maxAnswer bounds what the target says in one text exchange: a list of some
+// thousand targets.
+const maxAnswer = 1 << 20
+
+// textExchange is a text negotiation in full feature phase that takes several
+// PDUs (RFC 7143, 11.10): one at a time.
+type textExchange struct {
+	in  iscsi.TextAssembler
+	out iscsi.TextSplitter
+	ttt uint32 // of the response that was not the last; ReservedTag: none is under way
+}
+
+// textRequest takes a text request a step on.
+func (c *conn) textRequest(r *request) error {
+	var p iscsi.TextRequest
+	if err := p.Decode(&r.bhs); err != nil {
+		return err
+	}
+	x := &c.texts
+	if p.TTT == iscsi.ReservedTag { // a new exchange, which ends any other
+		*x = textExchange{ttt: iscsi.ReservedTag}
+	} else if p.TTT != x.ttt || x.ttt == iscsi.ReservedTag {
+		c.reject(r, iscsi.RejectProtocolError, "a text request of no exchange that is under way")
+		return nil
+	}
+	switch {
+	case p.Continue && p.Final:
+		c.reject(r, iscsi.RejectInvalidField, "C and F bit are both set")
+		return nil
+	case x.out.Pending() && (r.n > 0 || p.Continue):
+		c.reject(r, iscsi.RejectProtocolError, "text while the target's own is not over")
+		return nil
+	case x.out.Pending():
+		c.sendText(&p)
+		return nil
+	}
+	if err := x.in.Add(r.bytes()); err != nil {
+		c.reject(r, iscsi.RejectOutOfResources, err.Error())
+		return nil
+	}
+	if p.Continue {
+		c.sendText(&p)
+		return nil
+	}
+	text, err := iscsi.ParseText(x.in.Take())
+	if err != nil {
+		c.reject(r, iscsi.RejectProtocolError, err.Error())
+		return nil
+	}
+	answer := c.answerText(text)
+	if len(answer) > maxAnswer {
+		c.reject(r, iscsi.RejectOutOfResources, "the answer is too long")
+		return nil
+	}
+	x.out = iscsi.NewTextSplitter(answer, min(c.sess.params.MaxSendDataSegmentLength, maxSegment))
+	c.sendText(&p)
+	return nil
+}
+
+// sendText sends the next part of the answer, which may be empty.
+func (c *conn) sendText(p *iscsi.TextRequest) {
+	x := &c.texts
+	data, more := x.out.Next()
+	resp := iscsi.TextResponse{LUN: p.LUN, ITT: p.ITT, TTT: iscsi.ReservedTag, Continue: more}
+	resp.Final = p.Final && !more
+	x.ttt = iscsi.ReservedTag
+	if !resp.Final {
+		x.ttt = p.ITT &^ (1 << 31) // any value but ReservedTag
+		resp.TTT = x.ttt
+	}
+	c.out.send(c.sess, &resp, data)
+}
+
+// answerText answers the keys of a whole text.
+func (c *conn) answerText(text iscsi.Text) []byte {
+	var reply iscsi.Text
+	var targets []byte
+	for _, kv := range text {
+		switch kv.Key {
+		case "SendTargets":
+			records, ok := c.sendTargets(kv.Value)
+			if !ok {
+				reply.Add(kv.Key, iscsi.Rejected)
+			}
+			targets = iscsi.AppendTargets(targets, records)
+		case "MaxRecvDataSegmentLength":
+			if !c.redeclare(kv.Value) {
+				reply.Add(kv.Key, iscsi.Rejected)
+			}
+		case "InitiatorAlias":
+			c.sess.mu.Lock()
+			c.sess.alias = kv.Value
+			c.sess.mu.Unlock()
+		default:
+			if kv.Value == iscsi.NotUnderstood || kv.Value == iscsi.Rejected || kv.Value == iscsi.Irrelevant {
+				continue
+			}
+			answer := iscsi.NotUnderstood
+			if loginKey(kv.Key) {
+				answer = iscsi.Rejected
+			}
+			reply.Add(kv.Key, answer)
+		}
+	}
+	return append(targets, reply.Append(nil)...)
+}
+
+// redeclare takes the initiator's new MaxRecvDataSegmentLength.
+func (c *conn) redeclare(value string) bool {
+	n, err := iscsi.ParseNumber(value)
+	if err != nil || n < 512 || n > iscsi.MaxDataSegmentLength {
+		return false
+	}
+	c.sess.mu.Lock()
+	defer c.sess.mu.Unlock()
+	c.sess.params.MaxSendDataSegmentLength = int(n)
+	return true
+}
+
+// loginKey tells keys that are known, but not to be talked about after login
+// (RFC 7143, 13).
+func loginKey(key string) bool {
+	switch key {
+	case "HeaderDigest", "DataDigest", "MaxConnections", "InitialR2T", "ImmediateData",
+		"MaxBurstLength", "FirstBurstLength", "MaxOutstandingR2T", "DefaultTime2Wait", "DefaultTime2Retain",
+		"DataPDUInOrder", "DataSequenceInOrder", "ErrorRecoveryLevel", "iSCSIProtocolLevel", "TaskReporting",
+		"InitiatorName", "TargetName", "SessionType", "AuthMethod":
+		return true
+	}
+	return false
+}
+
+// sendTargets lists targets (RFC 7143, appendix C). A session with a target may
+// ask about that one alone.
+func (c *conn) sendTargets(value string) (records []iscsi.TargetRecord, ok bool) {
+	var names []string
+	switch {
+	case value == "All" && c.sess.discovery():
+		names = c.srv.names
+	case value == "All":
+		return nil, false
+	case value == "" && !c.sess.discovery():
+		names = []string{c.sess.targetName()}
+	case value == "":
+		return nil, false
+	default:
+		name, err := iscsi.ParseName(value)
+		if err != nil {
+			return nil, false
+		}
+		if c.sess.discovery() || name == c.sess.targetName() {
+			names = []string{name}
+		}
+	}
+	for _, name := range names {
+		t := c.srv.targets[name]
+		if t != nil && t.allows(c.sess.id.initiator) {
+			records = append(records, iscsi.TargetRecord{Name: name, Addresses: c.addresses()})
+		}
+	}
+	return records, true
+}
+
+// addresses are the portals to tell of.
+func (c *conn) addresses() []iscsi.TargetAddress {
+	tag := int(c.srv.cfg.PortalGroupTag)
+	if len(c.srv.cfg.Portals) > 0 {
+		var all []iscsi.TargetAddress
+		for _, p := range c.srv.cfg.Portals {
+			all = append(all, iscsi.TargetAddress{Host: p.Addr().WithZone("").Unmap().String(), Port: int(p.Port()), Tag: tag})
+		}
+		return all
+	}
+	host, port, err := net.SplitHostPort(c.nc.LocalAddr().String())
+	if err != nil { // not an address to connect to: the initiator knows where it is
+		return nil
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return nil
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return nil
+	}
+	return []iscsi.TargetAddress{{Host: addr.WithZone("").Unmap().String(), Port: n, Tag: tag}}
+}
