@@ -48,6 +48,14 @@ func run(t *testing.T, stdin string, name string, args ...string) string {
 	return string(out)
 }
 
+// cleanup runs a program when the test's context is over.
+func cleanup(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Errorf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+}
+
 // image makes a file of that many bytes, all zero.
 func image(t *testing.T, size int64) string {
 	t.Helper()
