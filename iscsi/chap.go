@@ -59,6 +59,13 @@ func CHAPAlgorithms() []CHAPAlgorithm {
 	return []CHAPAlgorithm{CHAPSHA3256, CHAPSHA256, CHAPSHA1, CHAPMD5}
 }
 
+// offeredAlgorithms is what an initiator offers by default. SHA-256 comes last
+// because tgt takes its number for SHA-1 and fails the login: of the two that tgt
+// knows it must meet MD5 first.
+func offeredAlgorithms() []CHAPAlgorithm {
+	return []CHAPAlgorithm{CHAPSHA3256, CHAPSHA1, CHAPMD5, CHAPSHA256}
+}
+
 // CHAPUser is one side's CHAP name and the secret that proves it.
 type CHAPUser struct {
 	Name   string
@@ -75,8 +82,9 @@ type CHAPClient struct {
 	// CHAP). An empty Name accepts any name with the secret. The two secrets
 	// must differ.
 	Target CHAPUser
-	// Algorithms are offered in this order; none means CHAPAlgorithms(). A few
-	// targets answer only a lone MD5.
+	// Algorithms are offered in this order, in which many targets choose; none
+	// means all of them, in an order that works with the targets known. A few
+	// old targets answer only a lone MD5.
 	Algorithms []CHAPAlgorithm
 }
 

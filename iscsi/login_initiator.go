@@ -14,7 +14,7 @@ type InitiatorConfig struct {
 	InitiatorAlias string // optional
 	TargetName     string // optional in a discovery session
 	Discovery      bool   // a discovery session, for SendTargets only
-	ISID           ISID
+	ISID           ISID   // zero means a random one
 	TSIH           uint16 // zero for a new session; else the one to join
 	CID            uint16
 	CmdSN          uint32 // first CmdSN of the session
@@ -28,6 +28,7 @@ type InitiatorConfig struct {
 // InitiatorResult is what an initiator knows after a login.
 type InitiatorResult struct {
 	Params    Params
+	ISID      ISID
 	TSIH      uint16
 	CmdSN     uint32 // of the first command; login requests use up none
 	ExpCmdSN  uint32 // the target's, with MaxCmdSN the command window
@@ -69,11 +70,15 @@ func NewInitiatorLogin(cfg InitiatorConfig) (*InitiatorLogin, error) {
 			return nil, fmt.Errorf("iscsi: target name: %w", err)
 		}
 	}
+	if cfg.ISID == (ISID{}) { // some targets take zero for a missing one
+		cfg.ISID = RandomISID(0)
+	}
 	l := &InitiatorLogin{
 		cfg: cfg,
 		neg: newNegotiator(cfg.Offer, cfg.Discovery, cfg.TSIH == 0),
 		result: InitiatorResult{
-			CmdSN: cfg.CmdSN, ExpStatSN: cfg.ExpStatSN, PortalGroupTag: NoTag, AuthMethod: authNone,
+			ISID: cfg.ISID, CmdSN: cfg.CmdSN, ExpStatSN: cfg.ExpStatSN,
+			PortalGroupTag: NoTag, AuthMethod: authNone,
 		},
 	}
 	if l.chap, err = newCHAPClient(cfg.CHAP); err != nil {
@@ -116,7 +121,6 @@ func (l *InitiatorLogin) Next(req *LoginRequest) (data []byte) {
 		Transit:      l.transit && !more,
 		Continue:     more,
 		CurrentStage: l.stage,
-		NextStage:    l.stage.next(),
 		VersionMax:   Version,
 		VersionMin:   Version,
 		ISID:         l.cfg.ISID,
@@ -125,6 +129,9 @@ func (l *InitiatorLogin) Next(req *LoginRequest) (data []byte) {
 		CID:          l.cfg.CID,
 		CmdSN:        l.cfg.CmdSN,
 		ExpStatSN:    l.result.ExpStatSN,
+	}
+	if req.Transit {
+		req.NextStage = l.stage.next()
 	}
 	return data
 }
@@ -308,16 +315,16 @@ func newCHAPClient(cfg *CHAPClient) (chapClient, error) {
 		return chapClient{}, errors.New("iscsi: CHAP: initiator and target have the same secret; RFC 7143, 12.1.3, forbids it: give the target another")
 	}
 	var err error
-	if c.Algorithms, err = checkAlgorithms(c.Algorithms); err != nil {
+	if c.Algorithms, err = checkAlgorithms(c.Algorithms, offeredAlgorithms()); err != nil {
 		return chapClient{}, err
 	}
 	return chapClient{cfg: &c, method: authNone}, nil
 }
 
 // checkAlgorithms returns the list, or the default in place of an empty one.
-func checkAlgorithms(list []CHAPAlgorithm) ([]CHAPAlgorithm, error) {
+func checkAlgorithms(list, standard []CHAPAlgorithm) ([]CHAPAlgorithm, error) {
 	if len(list) == 0 {
-		return CHAPAlgorithms(), nil
+		return standard, nil
 	}
 	for _, a := range list {
 		if a.newHash() == nil {

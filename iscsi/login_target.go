@@ -393,7 +393,7 @@ func newCHAPServer(cfg *CHAPServer) (chapServer, error) {
 	}
 	c := *cfg
 	var err error
-	c.Algorithms, err = checkAlgorithms(c.Algorithms)
+	c.Algorithms, err = checkAlgorithms(c.Algorithms, CHAPAlgorithms())
 	return chapServer{cfg: &c}, err
 }
 

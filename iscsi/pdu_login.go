@@ -133,10 +133,7 @@ func (p *LoginResponse) Decode(b *BHS) error {
 }
 
 func (b *BHS) putStages(transit, cont bool, current, next Stage) {
-	b[1] = byte(current) & 3 << 2
+	b[1] = byte(current)&3<<2 | byte(next)&3
 	b.setBit(1, bitFinal, transit)
 	b.setBit(1, bitContinue, cont)
-	if transit {
-		b[1] |= byte(next) & 3
-	}
 }
