@@ -59,7 +59,12 @@ func (s *Server) Run(ctx context.Context, network netboot.Network) (err error) {
 		if err != nil {
 			return fmt.Errorf("iSCSI target: %w", err)
 		}
-		group.Go(func() error { return s.target.Serve(ctx, listener) })
+		group.Go(func() error {
+			if err := s.target.Serve(ctx, listener); !errors.Is(err, target.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
 	}
 	group.Go(func() error { return s.boot.Run(ctx, network) })
 	group.Go(func() error {

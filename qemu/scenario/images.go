@@ -1,0 +1,127 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"syscall"
+
+	"github.com/bootlun/bootlun/initramfs"
+	"github.com/bootlun/bootlun/initramfs/rootfs"
+)
+
+// Images makes what a lab needs, once: a kernel, the netboot image and disk
+// images with root file systems. The zero value keeps them in ./build and uses
+// Debian's kernel.
+type Images struct {
+	// Dir is where images are kept; empty means "build".
+	Dir string
+	// Kernel and Modules are the user's own kernel; empty means Debian's.
+	Kernel, Modules string
+	// Logger tells of steps that take time; nil discards.
+	Logger *slog.Logger
+}
+
+// Root is a disk image with an installed system.
+type Root struct {
+	Path string
+	// Up matches the console line by which the system shows that it runs.
+	Up *regexp.Regexp
+}
+
+// The names of the roots that Root makes; any other name is a file's path.
+const (
+	RootTiny   = "tiny"
+	RootDebian = "debian"
+)
+
+var (
+	tinyUp  = regexp.MustCompile(`bootlun tiny root: / is `)
+	// agetty names the terminal before it asks for a name; a complete line, so
+	// that the timeline sees it too.
+	loginUp = regexp.MustCompile(`^[^\[]* ttyS0\s*$`)
+)
+
+// Netboot obtains the kernel and builds the netboot image for it.
+func (i Images) Netboot(ctx context.Context) (kernel initramfs.Kernel, image string, err error) {
+	unlock, err := i.lock()
+	if err != nil {
+		return kernel, "", err
+	}
+	defer unlock()
+	if kernel, err = i.KernelOf(ctx); err != nil {
+		return kernel, "", err
+	}
+	image = i.path("netboot.img")
+	_, err = initramfs.Build(ctx, initramfs.Config{Kernel: kernel, Output: image, Logger: i.Logger})
+	return kernel, image, err
+}
+
+// KernelOf is the kernel that the images are for, downloaded if need be.
+func (i Images) KernelOf(ctx context.Context) (initramfs.Kernel, error) {
+	if i.Kernel != "" {
+		return initramfs.LocalKernel(i.Kernel, i.Modules)
+	}
+	return initramfs.DebianKernel(ctx, initramfs.KernelConfig{Dir: i.path("kernel"), Logger: i.Logger})
+}
+
+// Root makes the disk image of that name, or takes the file at that path.
+func (i Images) Root(ctx context.Context, name string) (Root, error) {
+	unlock, err := i.lock()
+	if err != nil {
+		return Root{}, err
+	}
+	defer unlock()
+	switch name {
+	case RootTiny:
+		config := rootfs.TinyConfig{Log: i.Logger}
+		r := Root{Path: i.path("root-tiny.img"), Up: tinyUp}
+		if rootfs.Fresh(r.Path, config.Key()) {
+			return r, nil
+		}
+		return r, rootfs.Tiny(ctx, r.Path, config)
+	case RootDebian:
+		config := rootfs.DebianConfig{SelfBooting: true, Autologin: false, RootPassword: "bootlun", Log: i.Logger}
+		r := Root{Path: i.path("root-debian.img"), Up: loginUp}
+		if rootfs.Fresh(r.Path, config.Key()) {
+			return r, nil
+		}
+		return r, rootfs.Debian(ctx, r.Path, config)
+	}
+	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		return Root{}, fmt.Errorf("there is no root %q: name tiny, debian or the file of a disk image", name)
+	} else if err != nil {
+		return Root{}, err
+	}
+	return Root{Path: name, Up: loginUp}, nil
+}
+
+func (i Images) path(name string) string {
+	if i.Dir == "" {
+		return filepath.Join("build", name)
+	}
+	return filepath.Join(i.Dir, name)
+}
+
+// lock keeps two processes, such as the tests of two packages, from making the
+// same image at the same time.
+func (i Images) lock() (unlock func(), err error) {
+	path := i.path(".lock")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return func() { file.Close() }, nil
+}
