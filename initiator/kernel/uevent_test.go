@@ -45,12 +45,18 @@ func TestEncode(t *testing.T) {
 		{"destroy connection", encodeConn(evDestroyConn, tr, 7, 3), block("0e000000", "0700000003000000", "")},
 		{"bind", encodeBindConn(tr, 7, 3, 9), block("0f000000", "0700000003000000"+"0900000000000000"+"01000000", "")},
 		{"stop", encodeStopConn(tr, 7, 3, stopTerminate), block("12000000", "0700000003000000"+"0000000000000000"+"01000000", "")},
-		{"send", encodeSendPDU(tr, 7, 3, &bhs, []byte("hello")),
-			append(append(block("13000000", "0700000003000000"+"3000000005000000", ""), bhs[:]...), "hello"...)},
-		{"set", encodeSetParam(tr, 7, 3, paramTPGT, "1"),
-			append(block("10000000", "0700000003000000"+"1000000002000000", ""), "1\x00"...)},
-		{"set host", encodeSetHostParam(tr, 4, hostNetDev, "eth0"),
-			append(block("1a000000", "0400000002000000"+"05000000", ""), "eth0\x00"...)},
+		{
+			"send", encodeSendPDU(tr, 7, 3, &bhs, []byte("hello")),
+			append(append(block("13000000", "0700000003000000"+"3000000005000000", ""), bhs[:]...), "hello"...),
+		},
+		{
+			"set", encodeSetParam(tr, 7, 3, paramTPGT, "1"),
+			append(block("10000000", "0700000003000000"+"1000000002000000", ""), "1\x00"...),
+		},
+		{
+			"set host", encodeSetHostParam(tr, 4, hostNetDev, "eth0"),
+			append(block("1a000000", "0400000002000000"+"05000000", ""), "eth0\x00"...),
+		},
 	} {
 		if got := []byte(c.got[netlinkHeaderLength:]); !bytes.Equal(got, c.want) {
 			t.Errorf("%s:\n got %x\nwant %x", c.name, got, c.want)
