@@ -24,7 +24,7 @@ func (s *Server) serveDHCP(ctx context.Context, conn net.PacketConn) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	slots := make(chan struct{}, dhcpHandlers)
-	return readPackets(ctx, conn, s.log, func(packet []byte, _ netip.AddrPort) {
+	return readPackets(ctx, conn, s.log, func(packet []byte, _ net.Addr) {
 		request, err := dhcpv4.FromBytes(packet)
 		if err != nil {
 			s.log.Debug("netboot: not a DHCP packet", "error", err)
@@ -110,7 +110,11 @@ func (s *Server) answer(request *dhcpv4.DHCPv4, now time.Time) *dhcpv4.DHCPv4 {
 }
 
 func (s *Server) discover(client string, request *dhcpv4.DHCPv4, now time.Time) *dhcpv4.DHCPv4 {
-	s.dhcpEvent(DHCPDiscover, request, netip.Addr{}, kindOf(request).String())
+	kind := kindOf(request)
+	s.dhcpEvent(DHCPDiscover, request, netip.Addr{}, kind.String())
+	if kind == kindIPXE {
+		s.solicitors.expect(macOf(request), now)
+	}
 	ip, err := s.pool.offer(client, fromIP(request.RequestedIPAddress()), now)
 	if err != nil {
 		s.dhcpEvent(DHCPExhausted, request, netip.Addr{}, err.Error())
@@ -179,7 +183,7 @@ func sentKind(t dhcpv4.MessageType) Kind {
 
 // readPackets hands each packet of a connection to handle, which must not keep it, until ctx ends. It closes the
 // connection.
-func readPackets(ctx context.Context, conn net.PacketConn, log *slog.Logger, handle func(packet []byte, from netip.AddrPort)) error {
+func readPackets(ctx context.Context, conn net.PacketConn, log *slog.Logger, handle func(packet []byte, from net.Addr)) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	buf := make([]byte, 1<<16)
@@ -197,7 +201,7 @@ func readPackets(ctx context.Context, conn net.PacketConn, log *slog.Logger, han
 				return nil
 			}
 		default:
-			handle(buf[:n], addrPort(from))
+			handle(buf[:n], from)
 		}
 	}
 }

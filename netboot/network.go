@@ -2,16 +2,20 @@ package netboot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+
+	"golang.org/x/net/ipv6"
 )
 
 // Network is where a server's sockets come from: the operating system ([Config.HostNetwork], or a *net.ListenConfig)
 // or a host on a userspace LAN. Addresses are "host:port" as for package net, networks "tcp4" and "udp4".
 //
 // A server asks for 0.0.0.0:67 (DHCP; it must receive and be able to send broadcasts), for its own address with the
-// TFTP and the HTTP port, and for its own address with port 0 once for every TFTP transfer.
+// TFTP and the HTTP port, and for its own address with port 0 once for every TFTP transfer. A [SolicitationNetwork] lets
+// machines with iPXE boot sooner.
 type Network interface {
 	Listen(ctx context.Context, network, address string) (net.Listener, error)
 	ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error)
@@ -47,6 +51,29 @@ func (n hostNetwork) ListenPacket(ctx context.Context, network, address string) 
 		lc.Control = bindToDevice(n.device)
 	}
 	return lc.ListenPacket(ctx, network, address)
+}
+
+// ListenSolicitations implements SolicitationNetwork.
+func (n hostNetwork) ListenSolicitations(ctx context.Context) (net.PacketConn, error) {
+	ifi, err := net.InterfaceByName(n.device)
+	if err != nil {
+		return nil, err
+	}
+	lc := net.ListenConfig{Control: bindToDevice(n.device)}
+	conn, err := lc.ListenPacket(ctx, "ip6:ipv6-icmp", "::")
+	if err != nil {
+		return nil, err
+	}
+	var filter ipv6.ICMPFilter
+	filter.SetAll(true)
+	filter.Accept(ipv6.ICMPTypeRouterSolicitation)
+	p := ipv6.NewPacketConn(conn)
+	err = errors.Join(p.SetICMPFilter(&filter), p.SetHopLimit(255), p.JoinGroup(ifi, &net.IPAddr{IP: net.IPv6linklocalallrouters}))
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("listen to IPv6 router solicitations on %s: %w", n.device, err)
+	}
+	return conn, nil
 }
 
 // interfaceOf returns the name of the interface that has an address.

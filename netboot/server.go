@@ -26,9 +26,10 @@ type Server struct {
 	loaders   *os.Root // nil without LoaderDir
 	log       *slog.Logger
 	ready     chan struct{}
-	started   atomic.Bool
 
-	eventMu sync.Mutex
+	solicitors solicitors
+	started    atomic.Bool
+	eventMu    sync.Mutex
 }
 
 // New checks a configuration, reads what it names (secrets, leases) and makes its server. Its error names every field
@@ -91,15 +92,19 @@ func (s *Server) Run(ctx context.Context, network Network) error {
 	if socks.dhcp != nil {
 		group.Go(func() error { return s.serveDHCP(ctx, socks.dhcp) })
 	}
+	if socks.solicitations != nil {
+		group.Go(func() error { return s.serveSolicitations(ctx, socks.solicitations) })
+	}
 	group.Go(func() error { return s.newTFTP(network).serve(ctx, socks.tftp) })
 	group.Go(func() error { return s.serveHTTP(ctx, socks.http) })
 	return group.Wait()
 }
 
-// sockets are what a server listens at. dhcp is nil where DHCP is disabled.
+// sockets are what a server listens at. dhcp is nil where DHCP is disabled; solicitations is nil then, too, and where the
+// network does not have them.
 type sockets struct {
-	dhcp, tftp net.PacketConn
-	http       net.Listener
+	dhcp, tftp, solicitations net.PacketConn
+	http                      net.Listener
 }
 
 // bind opens all sockets, or none.
@@ -126,6 +131,9 @@ func (s *Server) bind(ctx context.Context, network Network) (socks sockets, err 
 	addr = netip.AddrPortFrom(s.cfg.Addr.Addr(), s.cfg.HTTPPort).String()
 	if socks.http, err = network.Listen(ctx, "tcp4", addr); err != nil {
 		return socks, bindError("HTTP", addr, "httpPort takes another one, such as 8080", err)
+	}
+	if socks.dhcp != nil {
+		socks.solicitations = s.listenSolicitations(ctx, network)
 	}
 	return socks, nil
 }

@@ -40,7 +40,8 @@ type tftpServer struct {
 // serve answers requests until ctx ends.
 func (t *tftpServer) serve(ctx context.Context, conn net.PacketConn) error {
 	defer t.wg.Wait()
-	return readPackets(ctx, conn, t.log, func(packet []byte, from netip.AddrPort) {
+	return readPackets(ctx, conn, t.log, func(packet []byte, peer net.Addr) {
+		from := addrPort(peer)
 		request, err := parseTFTPRequest(packet)
 		if err != nil {
 			t.log.Debug("netboot: not a TFTP request", "from", from, "error", err)

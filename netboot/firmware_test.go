@@ -1,0 +1,225 @@
+package netboot_test
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/netboot"
+	"github.com/bootlun/bootlun/qemu"
+	"github.com/bootlun/bootlun/qemu/lan"
+)
+
+// These tests have real firmware boot from a server on a LAN in this process.
+
+var firmwareMAC = ibft.MAC{0x52, 0x54, 0, 0x12, 0x34, 0x56}
+
+// tinyKernel is as much of a Linux kernel as iPXE wants to see (Linux, Documentation/arch/x86/boot.rst, "The Real-Mode
+// Kernel Header"): a real-mode program that writes its command line to the serial line and stops.
+func tinyKernel() []byte {
+	const code = 0x270
+	b := make([]byte, 8192)
+	b[0x1f1] = 4                                     // setup_sects
+	binary.LittleEndian.PutUint16(b[0x1fe:], 0xaa55) // boot_flag
+	copy(b[0x200:], []byte{0xeb, code - 0x202})      // jump
+	copy(b[0x202:], "HdrS")
+	binary.LittleEndian.PutUint16(b[0x206:], 0x0203)     // version
+	b[0x211] = 1                                         // loadflags: LOADED_HIGH
+	binary.LittleEndian.PutUint32(b[0x214:], 0x100000)   // code32_start
+	binary.LittleEndian.PutUint32(b[0x22c:], 0x37ffffff) // initrd_addr_max
+	copy(b[code:], []byte{
+		0x66, 0xa1, 0x28, 0x02, // mov eax, [cmd_line_ptr]
+		0x89, 0xc6, 0x83, 0xe6, 0x0f, // mov si, ax; and si, 15
+		0x66, 0xc1, 0xe8, 0x04, 0x8e, 0xd8, // shr eax, 4; mov ds, ax
+		0xac, 0x84, 0xc0, 0x74, 0x12, // next: lodsb; test al, al; jz stop
+		0x88, 0xc4, 0xba, 0xfd, 0x03, // mov ah, al; mov dx, 0x3fd
+		0xec, 0xa8, 0x20, 0x74, 0xfb, // wait: in al, dx; test al, 0x20; jz wait
+		0x88, 0xe0, 0xba, 0xf8, 0x03, 0xee, // mov al, ah; mov dx, 0x3f8; out dx, al
+		0xeb, 0xe9, // jmp next
+		0xf4, 0xeb, 0xfd, // stop: hlt; jmp stop
+	})
+	return b
+}
+
+// boot switches a machine on at a server's LAN. It returns the machine and where to wait for events.
+func boot(t *testing.T, c netboot.Config, m qemu.Machine) (*qemu.VM, *witness) {
+	t.Helper()
+	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
+		t.Skip("SKIP: needs QEMU (apt install qemu-system-x86 ipxe-qemu)")
+	}
+	l, err := lan.New(lan.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	host, err := l.Host(lan.HostConfig{Name: "server", Addrs: []netip.Prefix{c.Addr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &witness{events: make(chan netboot.Event, 1000)}
+	c.Events = func(e netboot.Event) { w.events <- e }
+	serve(t, c, host)
+	m.NICs = []qemu.NIC{{MAC: firmwareMAC.HardwareAddr(), LAN: l.Socket()}}
+	vm, err := m.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		vm.Stop()
+		if t.Failed() {
+			for _, line := range vm.Console.Lines() {
+				t.Logf("console: %s", line.Text)
+			}
+		}
+	})
+	return vm, w
+}
+
+// serve runs a server until the test ends.
+func serve(t *testing.T, c netboot.Config, network netboot.Network) {
+	t.Helper()
+	s, err := netboot.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, network) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	select {
+	case <-s.Ready():
+	case err := <-done:
+		done <- nil
+		t.Fatal(err)
+	}
+}
+
+// witness waits for events.
+type witness struct {
+	events chan netboot.Event
+	seen   []string
+}
+
+// await waits for events in this order, each given by its kind and how its detail begins, others between them.
+func (w *witness) await(t *testing.T, within time.Duration, wanted ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	for _, want := range wanted {
+		for {
+			var e netboot.Event
+			select {
+			case e = <-w.events:
+			case <-ctx.Done():
+				t.Fatalf("no event %q within %s after\n%s", want, within, strings.Join(w.seen, "\n"))
+			}
+			text := fmt.Sprintf("%s: %s", e.Kind, e.Detail)
+			t.Log(e.Time, text, e.Duration)
+			w.seen = append(w.seen, text)
+			if e.Machine != "web1" {
+				t.Errorf("an event of %q: %s", e.Machine, text)
+			}
+			if strings.HasPrefix(text, want) {
+				break
+			}
+		}
+	}
+}
+
+func firmwareConfig(t *testing.T, kernel []byte) netboot.Config {
+	t.Helper()
+	dir := t.TempDir()
+	c := netboot.Config{
+		Addr: netip.MustParsePrefix("10.0.0.1/24"),
+		Boot: netboot.Boot{
+			Kernel: filepath.Join(dir, "kernel"), Initramfs: filepath.Join(dir, "initramfs"), Cmdline: "console=ttyS0 last=1",
+		},
+		Machines: []netboot.Machine{{
+			Name: "web1", MAC: firmwareMAC, InitiatorName: "iqn.2026-01.com.example:{name}",
+			RootPaths: []string{"iscsi:10.0.0.1::::iqn.2026-01.com.example:disk"},
+		}},
+	}
+	for path, b := range map[string][]byte{c.Boot.Kernel: kernel, c.Boot.Initramfs: make([]byte, 3<<20)} {
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+// TestFirmwareIPXE boots by SeaBIOS and the card's own iPXE, up to a kernel that shows what it was told.
+func TestFirmwareIPXE(t *testing.T) {
+	for _, mode := range []netboot.Mode{netboot.ModeImage, netboot.ModeKernel} {
+		t.Run(string(mode), func(t *testing.T) {
+			c := firmwareConfig(t, tinyKernel())
+			c.Machines[0].Mode = mode
+			vm, w := boot(t, c, qemu.Machine{Memory: 256})
+			files := []string{"/machines/52-54-00-12-34-56/boot.ipxe", "/kernel", "/initramfs"}
+			cmdline := "initrd=initramfs BOOTIF=01-52-54-00-12-34-56 console=ttyS0 last=1"
+			if mode == netboot.ModeKernel {
+				files = slices.Insert(files, 2, "/machines/52-54-00-12-34-56/ibft.cpio")
+				cmdline = "initrd=ibft.cpio " + cmdline
+			}
+			want := []string{"dhcp discover: iPXE", "dhcp offer: iPXE", "dhcp request: iPXE", "dhcp ack: iPXE"}
+			for _, f := range files {
+				want = append(want, "http start: "+f, "http done: "+f+": 200")
+			}
+			w.await(t, 90*time.Second, want...)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if _, err := vm.Console.Expect(ctx, regexp.MustCompile(regexp.QuoteMeta(cmdline))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestFirmwareFallback takes the kernel away while iPXE asks for it over HTTP, and puts it back in time for TFTP.
+func TestFirmwareFallback(t *testing.T) {
+	c := firmwareConfig(t, tinyKernel())
+	away := c.Boot.Kernel + ".away"
+	vm, w := boot(t, c, qemu.Machine{Memory: 256})
+	if err := os.Rename(c.Boot.Kernel, away); err != nil {
+		t.Fatal(err)
+	}
+	w.await(t, 90*time.Second, "dhcp ack: iPXE", "http done: /kernel: 500")
+	if err := os.Rename(away, c.Boot.Kernel); err != nil {
+		t.Fatal(err)
+	}
+	w.await(t, 90*time.Second, "tftp read: kernel", "tftp read: initramfs")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := vm.Console.Expect(ctx, regexp.MustCompile("last=1")); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFirmwareUEFI boots by a UEFI that is not iPXE, which fetches iPXE.
+func TestFirmwareUEFI(t *testing.T) {
+	const loaders, ovmf = "/usr/lib/ipxe", "/usr/share/OVMF/OVMF_CODE.fd"
+	for _, path := range []string{filepath.Join(loaders, "snponly.efi"), ovmf} {
+		if _, err := os.Stat(path); err != nil {
+			t.Skipf("SKIP: needs %s (apt install ipxe ovmf)", path)
+		}
+	}
+	c := firmwareConfig(t, []byte("not a kernel"))
+	c.LoaderDir = loaders
+	_, w := boot(t, c, qemu.Machine{Memory: 512, Firmware: "/usr/share/ovmf/OVMF.fd"})
+	w.await(t, 50*time.Second, "dhcp ack: PXE", "tftp read: loader/snponly.efi", "dhcp ack: iPXE",
+		"http done: /machines/52-54-00-12-34-56/boot.ipxe: 200", "http done: /kernel: 200")
+}
