@@ -51,8 +51,9 @@ func tinyKernel() []byte {
 	return b
 }
 
-// boot switches a machine on at a server's LAN. It returns the machine and where to wait for events.
-func boot(t *testing.T, c netboot.Config, m qemu.Machine) (*qemu.VM, *witness) {
+// boot switches a machine on at a server's LAN, with a card that has the boot ROM named. It returns the machine and where
+// to wait for events.
+func boot(t *testing.T, c netboot.Config, m qemu.Machine, rom string) (*qemu.VM, *witness) {
 	t.Helper()
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
 		t.Skip("SKIP: needs QEMU (apt install qemu-system-x86 ipxe-qemu)")
@@ -69,7 +70,7 @@ func boot(t *testing.T, c netboot.Config, m qemu.Machine) (*qemu.VM, *witness) {
 	w := &witness{events: make(chan netboot.Event, 1000)}
 	c.Events = func(e netboot.Event) { w.events <- e }
 	serve(t, c, host)
-	m.NICs = []qemu.NIC{{MAC: firmwareMAC.HardwareAddr(), LAN: l.Socket()}}
+	m.NICs = []qemu.NIC{{MAC: firmwareMAC.HardwareAddr(), LAN: l.Socket(), ROM: rom}}
 	vm, err := m.Start(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +169,7 @@ func TestFirmwareIPXE(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			c := firmwareConfig(t, tinyKernel())
 			c.Machines[0].Mode = mode
-			vm, w := boot(t, c, qemu.Machine{Memory: 256})
+			vm, w := boot(t, c, qemu.Machine{Memory: 256}, "")
 			files := []string{"/machines/52-54-00-12-34-56/boot.ipxe", "/kernel", "/initramfs"}
 			cmdline := "initrd=initramfs BOOTIF=01-52-54-00-12-34-56 console=ttyS0 last=1"
 			if mode == netboot.ModeKernel {
@@ -193,7 +194,7 @@ func TestFirmwareIPXE(t *testing.T) {
 func TestFirmwareFallback(t *testing.T) {
 	c := firmwareConfig(t, tinyKernel())
 	away := c.Boot.Kernel + ".away"
-	vm, w := boot(t, c, qemu.Machine{Memory: 256})
+	vm, w := boot(t, c, qemu.Machine{Memory: 256}, "")
 	if err := os.Rename(c.Boot.Kernel, away); err != nil {
 		t.Fatal(err)
 	}
@@ -209,9 +210,9 @@ func TestFirmwareFallback(t *testing.T) {
 	}
 }
 
-// TestFirmwareUEFI boots by a UEFI that is not iPXE, which fetches iPXE.
+// TestFirmwareUEFI boots by a UEFI that is not iPXE, which fetches iPXE by TFTP or by HTTP.
 func TestFirmwareUEFI(t *testing.T) {
-	const loaders, ovmf = "/usr/lib/ipxe", "/usr/share/OVMF/OVMF_CODE.fd"
+	const loaders, ovmf = "/usr/lib/ipxe", "/usr/share/ovmf/OVMF.fd"
 	for _, path := range []string{filepath.Join(loaders, "snponly.efi"), ovmf} {
 		if _, err := os.Stat(path); err != nil {
 			t.Skipf("SKIP: needs %s (apt install ipxe ovmf)", path)
@@ -219,7 +220,7 @@ func TestFirmwareUEFI(t *testing.T) {
 	}
 	c := firmwareConfig(t, []byte("not a kernel"))
 	c.LoaderDir = loaders
-	_, w := boot(t, c, qemu.Machine{Memory: 512, Firmware: "/usr/share/ovmf/OVMF.fd"})
-	w.await(t, 50*time.Second, "dhcp ack: PXE", "tftp read: loader/snponly.efi", "dhcp ack: iPXE",
-		"http done: /machines/52-54-00-12-34-56/boot.ipxe: 200", "http done: /kernel: 200")
+	_, w := boot(t, c, qemu.Machine{Memory: 512, Firmware: ovmf}, qemu.RomNone)
+	w.await(t, 3*time.Minute, "dhcp ack: PXE", "tftp read: loader/snponly.efi", "dhcp ack: iPXE",
+		"http done: /machines/52-54-00-12-34-56/boot.ipxe: 200", "http done: /kernel: 200", "tftp read: kernel")
 }
