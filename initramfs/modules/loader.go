@@ -171,13 +171,11 @@ func (l *Loader) LoadForDevices(ctx context.Context) ([]string, error) {
 	}
 }
 
-// order returns the modules and all they need, dependencies first.
+// order returns the modules and all they need, dependencies first. Those that
+// need what does not exist are among them: loadOne says so.
 func (l *Loader) order(roots []*Module) []*Module {
 	w := walk{index: l.index, seen: make(map[*Module]bool)}
-	for _, m := range roots {
-		// A missing dependency is found again, and reported, by loadOne.
-		_ = w.visit(m)
-	}
+	w.visit(roots)
 	return w.order
 }
 

@@ -49,12 +49,8 @@ func (x *Index) Select(s Selection) ([]*Module, error) {
 		}
 	}
 	w := walk{index: x, seen: make(map[*Module]bool)}
-	for _, m := range roots {
-		if err := w.visit(m); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
+	w.visit(roots)
+	if err := errors.Join(append(errs, w.errs...)...); err != nil {
 		return nil, fmt.Errorf("choosing modules of kernel %s: %w", x.Version, err)
 	}
 	return w.order, nil
@@ -80,41 +76,33 @@ type walk struct {
 	index *Index
 	order []*Module
 	seen  map[*Module]bool
+	errs  []error // dependencies that do not exist
 }
 
-func (w *walk) visit(m *Module) error {
-	if m.Builtin() || w.seen[m] {
-		return nil
-	}
-	w.seen[m] = true
-	if err := w.visitSoft(m.SoftPre); err != nil {
-		return err
-	}
-	for _, name := range m.Depends {
-		dep, ok := w.index.Lookup(name)
-		if !ok {
-			return fmt.Errorf("%w: %q, which %s needs", ErrNotFound, name, m.Name)
+func (w *walk) visit(modules []*Module) {
+	for _, m := range modules {
+		if m.Builtin() || w.seen[m] {
+			continue
 		}
-		if err := w.visit(dep); err != nil {
-			return err
+		w.seen[m] = true
+		w.visitSoft(m.SoftPre)
+		for _, name := range m.Depends {
+			if dep, ok := w.index.Lookup(name); ok {
+				w.visit([]*Module{dep})
+			} else {
+				w.errs = append(w.errs, fmt.Errorf("%w: %q, which %s needs", ErrNotFound, name, m.Name))
+			}
 		}
+		w.order = append(w.order, m)
+		w.visitSoft(m.SoftPost)
 	}
-	w.order = append(w.order, m)
-	return w.visitSoft(m.SoftPost)
 }
 
 // visitSoft adds what should come along but need not exist.
-func (w *walk) visitSoft(names []string) error {
+func (w *walk) visitSoft(names []string) {
 	for _, name := range names {
-		found, err := w.index.Resolve(name)
-		if err != nil {
-			continue
-		}
-		for _, m := range found {
-			if err := w.visit(m); err != nil {
-				return err
-			}
+		if found, err := w.index.Resolve(name); err == nil {
+			w.visit(found)
 		}
 	}
-	return nil
 }

@@ -31,14 +31,15 @@ func ReadFile(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := decompress(f, filepath.Ext(name))
+	data, err := decompress(f, filepath.Ext(name), maxModule)
 	if err != nil {
 		return nil, fmt.Errorf("reading module %s: %w", name, err)
 	}
 	return data, nil
 }
 
-func decompress(r io.Reader, ext string) ([]byte, error) {
+// decompress reads at most limit bytes.
+func decompress(r io.Reader, ext string, limit int64) ([]byte, error) {
 	switch ext {
 	case ".gz":
 		z, err := gzip.NewReader(r)
@@ -53,7 +54,7 @@ func decompress(r io.Reader, ext string) ([]byte, error) {
 		}
 		r = z
 	case ".zst":
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxModule))
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(limit)))
 		if err != nil {
 			return nil, err
 		}
@@ -61,8 +62,8 @@ func decompress(r io.Reader, ext string) ([]byte, error) {
 		r = z
 	}
 	var b bytes.Buffer
-	n, err := io.Copy(&b, io.LimitReader(r, maxModule+1))
-	if err == nil && n > maxModule {
+	n, err := io.Copy(&b, io.LimitReader(r, limit+1))
+	if err == nil && n > limit {
 		err = ErrTooLarge
 	}
 	return b.Bytes(), err
