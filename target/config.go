@@ -117,6 +117,10 @@ type LUN struct {
 	// Bytes of the store after its last whole block are not used.
 	BlockSize int
 
+	// PhysicalBlockSize is what initiators are told to align to: a power of two,
+	// from the block size up; 0 means 4096.
+	PhysicalBlockSize int
+
 	// Vendor (8 characters), Product (16), Revision (4) and Serial (32) say in
 	// INQUIRY data what the disk is, in printable ASCII. Empty ones get values
 	// of this package; Serial gets one that, like the disk's NAA identifier,
@@ -133,6 +137,7 @@ const (
 	defaultStallTimeout  = 60 * time.Second
 	defaultLogoutTimeout = 2 * time.Second
 	defaultBlockSize     = 512
+	defaultPhysicalBlock = 4096
 )
 
 // withDefaults returns a copy in which no zero is left that means something
@@ -232,6 +237,9 @@ func (l *LUN) check() error {
 	case 0, 512, 4096:
 	default:
 		return fmt.Errorf("block size %d: must be 512 or 4096", l.BlockSize)
+	}
+	if p := l.PhysicalBlockSize; p != 0 && (p < max(l.BlockSize, defaultBlockSize) || p&(p-1) != 0 || p > maxBuffer) {
+		return fmt.Errorf("physical block size %d: must be a power of two, from the block size to %d", p, maxBuffer)
 	}
 	if size := l.Store.Size(); size < int64(max(l.BlockSize, defaultBlockSize)) {
 		return fmt.Errorf("its store has %d bytes, less than one block", size)

@@ -37,6 +37,16 @@ var basicOperations = []operation{
 		check: checkNothing, run: runModeSense,
 	},
 	{
+		op: scsi.OpModeSelect6, action: noAction,
+		usage: []byte{0x15, 0x11, 0, 0, 0xff, naca},
+		check: checkModeSelect, run: runModeSelect,
+	},
+	{
+		op: scsi.OpModeSelect10, action: noAction,
+		usage: []byte{0x55, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff, naca},
+		check: checkModeSelect, run: runModeSelect,
+	},
+	{
 		op: scsi.OpMaintenanceIn, action: scsi.ActionReportSupportedOpcodes,
 		usage: []byte{0xa3, 0x1f, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, naca},
 		check: checkNothing, run: runReportOpcodes,
@@ -159,8 +169,7 @@ func runStartStop(t *task, wait bool) error {
 	case c.Eject && !u.removable:
 		return scsi.InvalidCDBField(4, 1)
 	case c.Eject && c.Start:
-		u.ejected.Store(false)
-		return nil
+		return u.move(false)
 	case c.Start:
 		return nil
 	}
@@ -170,20 +179,21 @@ func runStartStop(t *task, wait bool) error {
 		}
 	}
 	if c.Eject {
-		return u.eject()
+		return u.move(true)
 	}
 	return nil
 }
 
-func (u *unit) eject() error {
+// move ejects the medium or loads it, unless an initiator prevents that.
+func (u *unit) move(out bool) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for n := range u.nexuses {
 		if n.prevents {
-			return errRemovalPrevents
+			return errRemovalPrevented
 		}
 	}
-	u.ejected.Store(true)
+	u.ejected.Store(out)
 	return nil
 }
 

@@ -9,10 +9,9 @@ import (
 // Sizes told in the Block Limits page, in bytes. There are no limits in fact but
 // that of ranges in an UNMAP.
 const (
-	optimalTransfer  = 1 << 20
-	physicalBlock    = 4096
-	maxUnmapRanges   = 256
-	unmapGranularity = 4096
+	optimalTransfer    = 1 << 20
+	maxUnmapRanges     = 256
+	maxCompareAndWrite = 255 // blocks
 )
 
 // vpdPages are the VPD pages that units have, in order.
@@ -92,13 +91,14 @@ func (u *unit) designators(group uint16) []byte {
 
 func (u *unit) limits() scsi.BlockLimits {
 	l := scsi.BlockLimits{
-		OptimalGranularity: uint16(physicalBlock >> u.shift),
+		MaxCompareAndWrite: uint8(min(maxCompareAndWrite, maxBuffer/2>>u.shift)),
+		OptimalGranularity: 1 << (u.physical - u.shift),
 		OptimalTransfer:    optimalTransfer >> u.shift,
 	}
 	if u.thin {
 		l.MaxUnmapBlocks = 1<<32 - 1
 		l.MaxUnmapRanges = maxUnmapRanges
-		l.UnmapGranularity = unmapGranularity >> u.shift
+		l.UnmapGranularity = 1 << (u.physical - u.shift)
 		l.HasUnmapAlignment = true
 	}
 	return l
@@ -106,52 +106,8 @@ func (u *unit) limits() scsi.BlockLimits {
 
 // capacity is what READ CAPACITY tells.
 func (u *unit) capacity() scsi.Capacity {
-	c := scsi.Capacity{
-		Blocks: u.blocks, BlockLength: uint32(u.blockSize()), Provisioned: u.thin, ReadZeros: u.thin,
+	return scsi.Capacity{
+		Blocks: u.blocks, BlockLength: uint32(u.blockSize()), PhysicalExponent: uint8(u.physical - u.shift),
+		Provisioned: u.thin, ReadZeros: u.thin,
 	}
-	for 1<<c.PhysicalExponent<<u.shift < physicalBlock {
-		c.PhysicalExponent++
-	}
-	return c
-}
-
-// modePages are the mode pages that units have, in order.
-var modePages = []uint8{scsi.ModePageCaching, scsi.ModePageControl}
-
-// runModeSense answers MODE SENSE (SPC-4, 6.11 and 6.12).
-func runModeSense(t *task, _ bool) error {
-	c := scsi.ParseModeSense((*scsi.CDB)(&t.cdb))
-	u := t.unit()
-	if c.Control == scsi.SavedValues {
-		return errSaving
-	}
-	if c.Subpage != 0 && c.Subpage != scsi.ModeSubpageAll {
-		return scsi.InvalidCDBField(3, 7)
-	}
-	data := scsi.ModeData{WriteProtect: u.readOnly, DPOFUA: true}
-	if !c.NoDescriptor {
-		data.Blocks, data.BlockLength, data.LongLBA = u.blocks, uint32(u.blockSize()), c.LongLBA
-	}
-	for _, page := range modePages {
-		if c.Page == page || c.Page == scsi.ModePageAll {
-			data.Pages = scsi.AppendModePage(data.Pages, u.modePage(page, c.Control))
-		}
-	}
-	if len(data.Pages) == 0 {
-		return scsi.InvalidCDBField(2, 5)
-	}
-	t.reply(data.Append(nil, c.Ten), int(c.Length))
-	return nil
-}
-
-// modePage returns a mode page of modePages. Nothing in it can be changed.
-func (u *unit) modePage(page uint8, control scsi.PageControl) scsi.ModePage {
-	p := scsi.CachingPage{WriteCache: !u.writeThrough && !u.readOnly}.Page()
-	if page == scsi.ModePageControl {
-		p = scsi.ControlPage{TaskSets: 1, Reorder: 1}.Page()
-	}
-	if control == scsi.ChangeableValues {
-		clear(p.Body)
-	}
-	return p
 }

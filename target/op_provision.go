@@ -60,8 +60,8 @@ func checkWriteSame(t *task) error {
 }
 
 // runWriteSame writes one block to all of a range (SBC-4, 5.44). Zeros need no
-// space, and are what unmapped blocks read as: UNMAP with another block must
-// write it.
+// space. With UNMAP set the range is unmapped whatever the block is: initiators
+// send zeros then, and every target in use takes it so.
 func runWriteSame(t *task, wait bool) error {
 	if !wait {
 		return errWait
@@ -73,14 +73,12 @@ func runWriteSame(t *task, wait bool) error {
 	}
 	var err error
 	switch {
-	case !allZero(block):
-		err = t.repeat(block)
 	case t.aux != 0:
 		err = u.discard(t.off, t.length)
+	case !allZero(block):
+		err = t.repeat(block)
 	default:
-		if zerr := store.WriteZeroes(u.store, t.off, t.length); zerr != nil {
-			err = u.mediumError(zerr, t.off, scsi.ASCWriteError)
-		}
+		err = u.zero(t.off, t.length)
 	}
 	if err == nil && u.writeThrough {
 		err = u.flush(wait)
@@ -104,11 +102,22 @@ func (t *task) repeat(block []byte) error {
 
 // discard gives up a range, which then reads as zeros.
 func (u *unit) discard(off, n int64) error {
+	u.changing.RLock()
 	err := u.store.(store.Discarder).Discard(off, n)
-	if errors.Is(err, errors.ErrUnsupported) { // here, though not everywhere
-		err = store.WriteZeroes(u.store, off, n)
+	u.changing.RUnlock()
+	switch {
+	case errors.Is(err, errors.ErrUnsupported): // here, though not everywhere
+		return u.zero(off, n)
+	case err != nil:
+		return u.mediumError(err, off, scsi.ASCWriteError)
 	}
-	if err != nil {
+	return nil
+}
+
+func (u *unit) zero(off, n int64) error {
+	u.changing.RLock()
+	defer u.changing.RUnlock()
+	if err := store.WriteZeroes(u.store, off, n); err != nil {
 		return u.mediumError(err, off, scsi.ASCWriteError)
 	}
 	return nil

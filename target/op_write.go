@@ -44,6 +44,11 @@ var writeOperations = []operation{
 		check: checkWriteVerify, take: takeWriteVerify, run: runWriteVerify,
 	},
 	{
+		op: scsi.OpCompareAndWrite, action: noAction, flags: needsMedium | writes | exactData,
+		usage: []byte{0x89, 0xf8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0xff, 0, naca},
+		check: checkCompareAndWrite, run: runCompareAndWrite,
+	},
+	{
 		op: scsi.OpSynchronizeCache10, action: noAction, flags: needsMedium,
 		usage: []byte{0x35, 0x02, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff, naca},
 		check: checkToEnd, run: runSynchronize,
@@ -108,6 +113,48 @@ func runWriteVerify(t *task, wait bool) error {
 	return readThrough(t)
 }
 
+// checkCompareAndWrite wants the blocks to compare and then those to write.
+func checkCompareAndWrite(t *task) error {
+	if _, err := checkRange(t); err != nil {
+		return err
+	}
+	t.want = 2 * t.length
+	switch {
+	case t.want > maxBuffer, // of blocks of 4096 bytes not all that the CDB can say
+		t.want == 0 && t.expOut > 0: // 256 blocks do not fit the CDB
+		return scsi.InvalidCDBField(13, 7)
+	}
+	return nil
+}
+
+// runCompareAndWrite writes blocks if the medium is as expected, with no write
+// in between (SBC-4, 5.3).
+func runCompareAndWrite(t *task, wait bool) error {
+	if !wait {
+		return errWait
+	}
+	if t.length == 0 {
+		return nil
+	}
+	u := t.unit()
+	if err := u.compareAndWrite(t.s, t.params.b[:t.length], t.params.b[t.length:t.want], t.off); err != nil {
+		return err
+	}
+	return runWrite(t, wait)
+}
+
+func (u *unit) compareAndWrite(s *session, is, be []byte, off int64) error {
+	u.changing.Lock()
+	defer u.changing.Unlock()
+	if err := u.compare(s, is, off, true); err != nil {
+		return err
+	}
+	if _, err := u.store.WriteAt(be, off); err != nil {
+		return u.mediumError(err, off, scsi.ASCWriteError)
+	}
+	return nil
+}
+
 // runSynchronize takes to the medium what was written before (SBC-4, 5.32): the
 // whole unit's, whatever range is asked for. With IMMED set it could answer
 // earlier, and does not.
@@ -127,12 +174,33 @@ func (u *unit) compare(s *session, p []byte, off int64, wait bool) error {
 		if err := u.read(b.b[:n], off+int64(done), wait); err != nil {
 			return err
 		}
-		if !bytes.Equal(b.b[:n], p[done:done+n]) {
-			return errMiscompare
+		if at := firstDifference(b.b[:n], p[done:done+n]); at >= 0 {
+			return miscompareAt(done + at)
 		}
 		done += n
 	}
 	return nil
+}
+
+// firstDifference returns where two slices of one length first differ, -1 if
+// nowhere.
+func firstDifference(a, b []byte) int {
+	if bytes.Equal(a, b) {
+		return -1
+	}
+	at := 0
+	for a[at] == b[at] {
+		at++
+	}
+	return at
+}
+
+// miscompareAt is MISCOMPARE with the offset of the first byte that differs
+// (SBC-4, 5.3).
+func miscompareAt(offset int) error {
+	e := scsi.CheckCondition(scsi.KeyMiscompare, scsi.ASCMiscompareDuringVerify)
+	e.Sense.HasInformation, e.Sense.Information = true, uint64(offset)
+	return e
 }
 
 // verifyAgainst compares each block of the task's range with block.

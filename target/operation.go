@@ -90,10 +90,26 @@ func (t *task) prepare() {
 		t.fail(err)
 		return
 	}
-	expected := int64(t.expOut)
-	if t.want > expected || t.op.is(exactData) && t.want > 0 && t.want != expected {
+	if !t.fitExpected(int64(t.expOut)) {
 		t.fail(errExpectedLength)
 	}
+}
+
+// fitExpected fits what the command wants to what the initiator says it will
+// send. A write of blocks becomes shorter, by whole ones (RFC 7143, 11.4.5.1);
+// other data is needed all.
+func (t *task) fitExpected(expected int64) bool {
+	t.demand = t.want
+	switch {
+	case t.op.is(exactData) && t.want > 0 && t.want != expected:
+		return false
+	case t.want <= expected:
+		return true
+	case t.op.take == nil || expected%t.unit().blockSize() != 0:
+		return false
+	}
+	t.want, t.length = expected, expected
+	return true
 }
 
 // lookUp finds the task's unit and operation.
@@ -121,7 +137,7 @@ func (t *task) lookUp() error {
 		return scsi.InvalidCDBField(t.op.op.CDBLength()-1, 2)
 	case t.op.is(needsMedium) && u.ejected.Load():
 		return errNoMedium
-	case t.op.is(writes) && u.readOnly:
+	case t.op.is(writes) && u.writeProtected():
 		return errWriteProtected
 	}
 	return nil

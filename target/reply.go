@@ -106,7 +106,7 @@ func (t *task) residual() (over, under bool, count uint32) {
 		moved += int64(t.tailLen)
 	}
 	if t.write {
-		moves, moved, expected = t.want, min(t.out.taken, t.want), int64(t.expOut)
+		moves, moved, expected = t.demand, min(t.out.taken, t.want), int64(t.expOut)
 	}
 	if !t.failed {
 		moved = moves

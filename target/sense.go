@@ -10,18 +10,19 @@ import (
 
 // Conditions without particulars. Nobody changes them.
 var (
-	errLUN             = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCLUNNotSupported)
-	errOpcode          = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCInvalidCommand)
-	errLBA             = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCLBAOutOfRange)
-	errListLength      = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCParameterListLength)
-	errExpectedLength  = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCInvalidFieldInInfoUnit)
-	errSaving          = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCSavingParametersNotSupported)
-	errRemovalPrevents = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCMediumRemovalPrevented)
-	errWriteProtected  = scsi.CheckCondition(scsi.KeyDataProtect, scsi.ASCWriteProtected)
-	errNoSpace         = scsi.CheckCondition(scsi.KeyDataProtect, scsi.ASCSpaceAllocationFailed)
-	errNoMedium        = scsi.CheckCondition(scsi.KeyNotReady, scsi.ASCMediumNotPresent)
-	errMiscompare      = scsi.CheckCondition(scsi.KeyMiscompare, scsi.ASCMiscompareDuringVerify)
-	errInternal        = scsi.CheckCondition(scsi.KeyHardwareError, scsi.ASCInternalTargetFailure)
+	errLUN              = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCLUNNotSupported)
+	errOpcode           = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCInvalidCommand)
+	errLBA              = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCLBAOutOfRange)
+	errListLength       = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCParameterListLength)
+	errExpectedLength   = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCInvalidFieldInInfoUnit)
+	errParameter        = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCInvalidFieldInParameters)
+	errSaving           = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCSavingParametersNotSupported)
+	errRemovalPrevented = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCMediumRemovalPrevented)
+	errWriteProtected   = scsi.CheckCondition(scsi.KeyDataProtect, scsi.ASCWriteProtected)
+	errNoSpace          = scsi.CheckCondition(scsi.KeyDataProtect, scsi.ASCSpaceAllocationFailed)
+	errNoMedium         = scsi.CheckCondition(scsi.KeyNotReady, scsi.ASCMediumNotPresent)
+	errMiscompare       = scsi.CheckCondition(scsi.KeyMiscompare, scsi.ASCMiscompareDuringVerify)
+	errInternal         = scsi.CheckCondition(scsi.KeyHardwareError, scsi.ASCInternalTargetFailure)
 
 	// Conditions of the iSCSI layer (RFC 7143, 11.4.7.2).
 	errUnsolicited = scsi.CheckCondition(scsi.KeyAbortedCommand, scsi.ASCUnexpectedUnsolicitedData)

@@ -42,7 +42,8 @@ type task struct {
 	off    int64 // where on the medium it begins
 	length int64 // how much of the medium it covers
 	in     int64 // bytes it has for the initiator, if all goes well
-	want   int64 // bytes it needs from the initiator
+	want   int64 // bytes it takes from the initiator
+	demand int64 // bytes it would take if the initiator were to send them
 	fua    bool
 	aux    uint64 // for the operation's own use
 

@@ -49,6 +49,7 @@ type unit struct {
 	store        store.Store
 	prompt       store.Prompt // store, if it is one
 	shift        uint         // log2 of the block size
+	physical     uint         // log2 of the physical block size
 	blocks       uint64
 	readOnly     bool
 	writeThrough bool
@@ -59,7 +60,12 @@ type unit struct {
 	naa          [16]byte
 	targetName   string
 
-	ejected atomic.Bool // the medium is out
+	ejected   atomic.Bool // the medium is out
+	protected atomic.Bool // by SWP of the control mode page
+
+	// changing is held by writes for reading, and by what must not be
+	// interrupted by them for writing.
+	changing sync.RWMutex
 
 	mu      sync.Mutex
 	nexuses map[*nexus]struct{}
@@ -78,6 +84,7 @@ var versions = []uint16{0x0960, 0x00a0, 0x0460, 0x04c0}
 
 func newUnit(targetName string, l LUN) *unit {
 	setDefault(&l.BlockSize, defaultBlockSize)
+	setDefault(&l.PhysicalBlockSize, defaultPhysicalBlock)
 	setDefault(&l.Vendor, defaultVendor)
 	setDefault(&l.Product, defaultProduct)
 	setDefault(&l.Revision, defaultRevision)
@@ -86,6 +93,7 @@ func newUnit(targetName string, l LUN) *unit {
 		lun:          lun,
 		store:        l.Store,
 		shift:        uint(bits.TrailingZeros(uint(l.BlockSize))),
+		physical:     uint(bits.TrailingZeros(uint(l.PhysicalBlockSize))),
 		readOnly:     l.ReadOnly,
 		writeThrough: l.WriteThrough,
 		removable:    l.Removable,
@@ -144,11 +152,14 @@ func (u *unit) write(p []byte, off int64, wait bool) error {
 	var err error
 	switch {
 	case wait:
+		u.changing.RLock()
 		_, err = u.store.WriteAt(p, off)
-	case u.prompt == nil:
+		u.changing.RUnlock()
+	case u.prompt == nil || !u.changing.TryRLock():
 		return errWait
 	default:
 		_, err = u.prompt.TryWriteAt(p, off)
+		u.changing.RUnlock()
 	}
 	if err != nil {
 		return u.mediumError(err, off, scsi.ASCWriteError)
@@ -206,6 +217,17 @@ func (n *nexus) alert(asc scsi.ASC) {
 	n.attention.Store(true)
 }
 
+// alertOthers establishes a unit attention condition for every nexus but one.
+func (u *unit) alertOthers(but *nexus, asc scsi.ASC) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for n := range u.nexuses {
+		if n != but {
+			n.alert(asc)
+		}
+	}
+}
+
 // takeAttention returns the next unit attention condition, and clears it.
 func (n *nexus) takeAttention() (scsi.ASC, bool) {
 	if !n.attention.Load() {
@@ -235,6 +257,7 @@ func (u *unit) sessions() []*session {
 
 // reset puts the unit into its first state and tells every nexus so.
 func (u *unit) reset(asc scsi.ASC) {
+	u.protected.Store(false)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for n := range u.nexuses {
