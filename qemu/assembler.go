@@ -1,16 +1,13 @@
 package qemu
 
-import (
-	"strings"
-	"time"
-)
+import "time"
 
 // maxLineLength is where a line without an end is cut.
 const maxLineLength = 8 << 10
 
 // assembler makes lines of a terminal's byte stream. It keeps what a terminal would overwrite: a return to the line's
 // beginning, or a jump elsewhere, ends a line as well, so that no text is lost. Escape sequences (ECMA-48, 5.3 to 5.6) are
-// left out. The zero value is ready.
+// left out. Blanks at a line's end stay: a prompt reads the same before and after what follows it. The zero value is ready.
 type assembler struct {
 	state    func(*assembler, byte)
 	now      time.Time
@@ -66,7 +63,7 @@ func (a *assembler) end() {
 	if len(a.line) == 0 {
 		a.began = a.now
 	}
-	a.complete = append(a.complete, Line{Time: a.began, Text: strings.TrimRight(string(a.line), " \t")})
+	a.complete = append(a.complete, Line{Time: a.began, Text: string(a.line)})
 	a.line = a.line[:0]
 	a.returned = false
 }

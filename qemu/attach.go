@@ -12,9 +12,9 @@ import (
 const DefaultEscape byte = 0x01
 
 // Attach connects a user to the console: out gets it from its beginning as with Tee, in is typed into it. The escape
-// key (0 means DefaultEscape) followed by x detaches; followed by itself it is typed once; before other keys it is left
-// out. Attach returns nil when the user detached, the context's error when that ended, and ErrConsoleClosed when the
-// machine did. The end of in ends typing, not Attach.
+// key (0 means DefaultEscape) followed by x detaches; followed by itself it is typed once; with another key after it, both
+// are left out. Attach returns nil when the user detached, the context's error when that ended, and ErrConsoleClosed when
+// the machine did. The end of in ends typing, not Attach.
 //
 // Putting a terminal into raw mode and back is the caller's. A Read of in that is under way when Attach returns is
 // interrupted where in has deadlines; otherwise it goes on, and takes one more key from in.

@@ -30,6 +30,9 @@ func (vm *VM) SetLink(ctx context.Context, n int, up bool) error {
 // ReadMemory reads size bytes of the machine's physical memory from addr. It must be memory: QEMU reads zeros where there
 // is none.
 func (vm *VM) ReadMemory(ctx context.Context, addr uint64, size int) ([]byte, error) {
+	if size <= 0 {
+		return nil, fmt.Errorf("qemu: %s: reading %d bytes of memory", vm.name, size) // QEMU takes it for 2^64 bytes.
+	}
 	dir, err := os.MkdirTemp("", "bootlun-memory-")
 	if err != nil {
 		return nil, fmt.Errorf("qemu: %s: reading memory: %w", vm.name, err)

@@ -34,7 +34,7 @@ func (e *ExpectError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "qemu: waiting for %q on the console: %v; its last %d lines:", e.Pattern, e.Err, len(e.Last))
 	for _, l := range e.Last {
-		b.WriteString("\n\t" + l.Text)
+		b.WriteString("\n\t" + strings.TrimRight(l.Text, " "))
 	}
 	return b.String()
 }

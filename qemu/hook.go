@@ -32,10 +32,13 @@ func (h *hook) past(lines []Line, unfinished Line) {
 		h.feed(nil, lines)
 		return
 	}
+	var text []byte
 	for _, l := range lines {
-		io.WriteString(h.raw, l.Text+"\r\n")
+		text = append(append(text, l.Text...), "\r\n"...)
 	}
-	io.WriteString(h.raw, unfinished.Text)
+	if text = append(text, unfinished.Text...); len(text) > 0 {
+		h.raw.Write(text)
+	}
 }
 
 // Tee copies the console to w from its beginning: first the transcript so far, then every byte as it comes, escape

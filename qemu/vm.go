@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,9 @@ var errStopped = errors.New("stopped")
 func (m Machine) Start(ctx context.Context) (*VM, error) {
 	if m.Accel == "" {
 		m.Accel = DetectAccel()
+	}
+	if err := m.checkLANs(); err != nil {
+		return nil, fmt.Errorf("qemu: %s: %w", m.name(), err)
 	}
 	binary, err := exec.LookPath(m.binary())
 	if err != nil {
@@ -84,11 +88,22 @@ func (vm *VM) start(m Machine, binary string) error {
 		return fmt.Errorf("starting %s: %w", binary, err)
 	}
 	if vm.QMP, err = qmp.New(vm.ctx, monitor, m.OnEvent); err != nil {
-		vm.kill(err)
-		<-vm.done
-		return fmt.Errorf("QEMU did not come up: %w", errors.Join(err, vm.err))
+		return fmt.Errorf("QEMU did not come up: %w", vm.reap(err))
 	}
 	return nil
+}
+
+// reap is why a process whose monitor failed ended: what it says itself when it is about to end, else the monitor's error.
+func (vm *VM) reap(err error) error {
+	if errors.Is(err, qmp.ErrClosed) {
+		select {
+		case <-vm.done:
+		case <-time.After(stopTimeout):
+		}
+	}
+	vm.kill(err)
+	<-vm.done
+	return cmp.Or(vm.err, err)
 }
 
 // run is the process's goroutine. It keeps its thread: Linux delivers the signal of a parent's death when the thread that
@@ -109,6 +124,19 @@ func (vm *VM) run(cmd *exec.Cmd, started chan<- error) {
 	vm.kill(nil)
 }
 
+// checkLANs looks for what the cards plug into: QEMU itself runs without, and says nothing.
+func (m Machine) checkLANs() error {
+	for i, n := range m.NICs {
+		if n.LAN == "" {
+			continue
+		}
+		if _, err := os.Stat(n.LAN); err != nil {
+			return fmt.Errorf("network card %d: its LAN: %w", i, err)
+		}
+	}
+	return nil
+}
+
 // result is how the VM ended, from how its process did.
 func (vm *VM) result(err error, stderr string) error {
 	cause := context.Cause(vm.ctx)
@@ -117,10 +145,8 @@ func (vm *VM) result(err error, stderr string) error {
 		return nil
 	case cause != nil:
 		return fmt.Errorf("qemu: %s: killed: %w", vm.name, cause)
-	case stderr == "":
-		return fmt.Errorf("qemu: %s: %w", vm.name, err)
 	}
-	return fmt.Errorf("qemu: %s: %w: %s", vm.name, err, stderr)
+	return fmt.Errorf("qemu: %s: %w: %s", vm.name, err, cmp.Or(stderr, "(nothing on its standard error)"))
 }
 
 // Done is closed when the VM has ended.

@@ -28,6 +28,10 @@ type Config struct {
 	// host_mtu in QEMU's virtio-net); TCP agrees on the smaller of the two.
 	MTU int
 
+	// LeaveRouters leaves the question of IPv6 hosts for routers to a station of the LAN. Otherwise the LAN itself answers
+	// that there is none, so that nobody waits for one.
+	LeaveRouters bool
+
 	// Logger gets one line for each station that comes or goes. Nil discards them.
 	Logger *slog.Logger
 }
@@ -38,6 +42,7 @@ type LAN struct {
 	log    *slog.Logger
 	sw     *fabric
 	ln     net.Listener
+	router *port  // Answers IPv6's router solicitations; nil where a station does.
 	tmpDir string // Removed by Close; empty where the caller chose the path.
 	wg     sync.WaitGroup
 
@@ -61,6 +66,10 @@ func New(c Config) (*LAN, error) {
 	}
 	if err := l.listen(c.Socket); err != nil {
 		return nil, err
+	}
+	if !c.LeaveRouters {
+		l.router = l.sw.plug()
+		l.wg.Go(func() { l.sw.answerSolicitations(l.router) })
 	}
 	l.wg.Go(l.accept)
 	return l, nil
@@ -107,6 +116,9 @@ func (l *LAN) Close() error {
 	l.mu.Unlock()
 
 	err := l.ln.Close()
+	if l.router != nil {
+		l.sw.unplug(l.router)
+	}
 	for _, h := range hosts {
 		h.unplug() // All of them first: the end of one is then no event for another.
 	}

@@ -79,7 +79,7 @@ func (s *station) send(f []byte) {
 	}
 }
 
-// receive returns the next frame that has the wanted type (IEEE 802.3, 3.2.6), skipping others.
+// receive returns the next frame that has the wanted type (IEEE 802.3, 3.2.6), skipping others; 0 takes any.
 func (s *station) receive(etherType uint16) []byte {
 	s.t.Helper()
 	s.SetReadDeadline(time.Now().Add(10 * time.Second))
@@ -92,7 +92,7 @@ func (s *station) receive(etherType uint16) []byte {
 		if _, err := io.ReadFull(s, f); err != nil {
 			s.t.Fatal(err)
 		}
-		if binary.BigEndian.Uint16(f[12:]) == etherType {
+		if etherType == 0 || binary.BigEndian.Uint16(f[12:]) == etherType {
 			return f
 		}
 	}

@@ -50,7 +50,7 @@ func TestTcpdumpReadsTheCapture(t *testing.T) {
 		t.Skip("SKIP: needs tcpdump (apt install tcpdump)")
 	}
 	file := appendPcapFrame(pcapHeader(), time.Unix(1, 5), testFrame(broadcast, macA, "some payload"))
-	cmd := exec.CommandContext(t.Context(), tcpdump, "-e", "-n", "-tt", "-r", "-")
+	cmd := exec.CommandContext(t.Context(), tcpdump, "-e", "-n", "-tt", "--time-stamp-precision=nano", "-r", "-")
 	cmd.Stdin = bytes.NewReader(file)
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), macA.String()) || !strings.Contains(string(out), "1.000000005") {

@@ -2,10 +2,10 @@
 // on it (the one that "bootlun serve" runs) and a virtual machine that is
 // switched on with nothing but a network card.
 //
-//	lab := scenario.Lab{Kernel: kernel, Image: image, Disk: root, Marks: scenario.ImageMarks(prompt)}
+//	lab := scenario.Lab{Kernel: kernel.Image, Image: image, Root: root}
 //	running, err := lab.Start(ctx)
 //	...
-//	_, err = running.VM.Console.Expect(ctx, prompt)
+//	err = running.WaitUp(ctx)
 //	running.Timeline.Print(os.Stdout)
 //	err = running.Stop()
 //

@@ -40,8 +40,11 @@ const (
 	RootDebian = "debian"
 )
 
+// RootPassword lets root log in to the Debian root. Its image is for a desk.
+const RootPassword = "bootlun"
+
 var (
-	tinyUp  = regexp.MustCompile(`bootlun tiny root: / is `)
+	tinyUp = regexp.MustCompile(`bootlun tiny root: / is `)
 	// agetty names the terminal before it asks for a name; a complete line, so
 	// that the timeline sees it too.
 	loginUp = regexp.MustCompile(`^[^\[]* ttyS0\s*$`)
@@ -86,7 +89,7 @@ func (i Images) Root(ctx context.Context, name string) (Root, error) {
 		}
 		return r, rootfs.Tiny(ctx, r.Path, config)
 	case RootDebian:
-		config := rootfs.DebianConfig{SelfBooting: true, Autologin: false, RootPassword: "bootlun", Log: i.Logger}
+		config := rootfs.DebianConfig{SelfBooting: true, RootPassword: RootPassword, Log: i.Logger}
 		r := Root{Path: i.path("root-debian.img"), Up: loginUp}
 		if rootfs.Fresh(r.Path, config.Key()) {
 			return r, nil

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"regexp"
 	"time"
 
 	"github.com/bootlun/bootlun/ibft"
@@ -42,8 +43,8 @@ const (
 // Lab is a boot server and one machine on a LAN of their own.
 type Lab struct {
 	Kernel, Image string // of ModeImage
-	Disk          string // image file that the LUN serves
-	KeepWrites    bool   // the machine's writes go to Disk; otherwise they stay in memory
+	Root          Root   // what the LUN serves
+	KeepWrites    bool   // the machine's writes go to Root's file; otherwise they stay in memory
 	Table         Source // empty means FromDHCP
 	Mode          netboot.Mode
 	Cmdline       string // added to the kernel's command line
@@ -54,7 +55,6 @@ type Lab struct {
 	ReverseCHAPSecret string
 	Memory            int // of the machine, in MiB; 0 means 1024
 
-	Marks   []Mark    // of the timeline; nil means none
 	Console io.Writer // sees the machine's console as it comes; nil means nobody
 	Capture io.Writer // gets all the LAN's frames as a pcap file; nil means none
 	Logger  *slog.Logger
@@ -65,6 +65,7 @@ type Running struct {
 	VM       *qemu.VM
 	Timeline *Timeline
 
+	up    *regexp.Regexp
 	stop  context.CancelFunc
 	ended chan error // the boot server's end
 	lan   *lan.LAN
@@ -73,7 +74,7 @@ type Running struct {
 
 // Start builds the lab and switches its machine on. Stop ends it.
 func (l Lab) Start(ctx context.Context) (_ *Running, err error) {
-	r := &Running{ended: make(chan error, 1)}
+	r := &Running{up: l.Root.Up, ended: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Stop())
@@ -90,7 +91,7 @@ func (l Lab) Start(ctx context.Context) (_ *Running, err error) {
 			return nil, err
 		}
 	}
-	r.Timeline = NewTimeline(l.Marks)
+	r.Timeline = NewTimeline(l.marks())
 	if err := r.serve(ctx, l.server(r.Timeline)); err != nil {
 		return nil, err
 	}
@@ -107,6 +108,28 @@ func (l Lab) Start(ctx context.Context) (_ *Running, err error) {
 		r.VM.Console.Tee(l.Console)
 	}
 	return r, nil
+}
+
+// marks are those of the lab's way to boot.
+func (l Lab) marks() []Mark {
+	if l.Mode == netboot.ModeSANBoot {
+		return SANBootMarks(l.Root.Up)
+	}
+	return ImageMarks(l.Root.Up)
+}
+
+// WaitUp waits until the installed system shows itself. The error has the end
+// of the console.
+func (r *Running) WaitUp(ctx context.Context) error {
+	if _, err := r.VM.Console.Expect(ctx, r.up); err != nil {
+		return err
+	}
+	select {
+	case <-r.Timeline.Done():
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the system is up, but the boot did not pass all its marks: %w", ctx.Err())
+	}
 }
 
 // serve starts the boot server and waits until it answers.

@@ -64,6 +64,6 @@ func (l Lab) target() bootserver.Target {
 		Name:     TargetName,
 		CHAPName: l.CHAPName, CHAPSecret: iscsi.Secret(l.CHAPSecret),
 		ReverseCHAPName: l.ReverseCHAPName, ReverseCHAPSecret: iscsi.Secret(l.ReverseCHAPSecret),
-		LUNs: []bootserver.LUN{{Number: lunNumber, Path: l.Disk, Overlay: !l.KeepWrites}},
+		LUNs: []bootserver.LUN{{Number: lunNumber, Path: l.Root.Path, Overlay: !l.KeepWrites}},
 	}
 }

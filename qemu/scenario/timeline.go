@@ -31,6 +31,8 @@ type Phase struct {
 // Timeline watches a boot go from mark to mark. Its methods may be called from
 // several goroutines.
 type Timeline struct {
+	done chan struct{} // closed when no mark is to come
+
 	mu     sync.Mutex
 	marks  []Mark // those to come
 	last   time.Time
@@ -38,7 +40,12 @@ type Timeline struct {
 }
 
 // NewTimeline watches for marks. PowerOn starts it.
-func NewTimeline(marks []Mark) *Timeline { return &Timeline{marks: marks} }
+func NewTimeline(marks []Mark) *Timeline {
+	return &Timeline{marks: marks, done: make(chan struct{})}
+}
+
+// Done is closed when the boot has passed its last mark.
+func (t *Timeline) Done() <-chan struct{} { return t.done }
 
 // PowerOn sets the instant from which the first phase counts.
 func (t *Timeline) PowerOn(at time.Time) {
@@ -66,6 +73,9 @@ func (t *Timeline) observe(at time.Time, detail string, hit func(Mark) bool) {
 	}
 	t.phases = append(t.phases, Phase{Name: t.marks[0].Phase, Took: at.Sub(t.last), Detail: detail})
 	t.marks, t.last = t.marks[1:], at
+	if len(t.marks) == 0 {
+		close(t.done)
+	}
 }
 
 // Phases are those that have ended, in order.

@@ -1,0 +1,193 @@
+package scenario_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bootlun/bootlun/netboot"
+	"github.com/bootlun/bootlun/qemu/scenario"
+)
+
+// timeout is for one boot under emulation, on a busy machine.
+const timeout = 6 * time.Minute
+
+// images are kept with those of "make boot".
+func images(t *testing.T) scenario.Images {
+	t.Helper()
+	dir, err := filepath.Abs("../../build")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return scenario.Images{Dir: dir, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+}
+
+// need skips the test, loudly, where a program is missing.
+func need(t *testing.T, programs ...string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIP: boots a virtual machine; -short leaves that out")
+	}
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Skipf("SKIP: needs %s: make deps installs it", p)
+		}
+	}
+}
+
+// labFor makes a lab of our image and the named root.
+func labFor(t *testing.T, root string) scenario.Lab {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // a first Debian root takes minutes
+	defer cancel()
+	images := images(t)
+	kernel, image, err := images.Netboot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := images.Root(ctx, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return scenario.Lab{Kernel: kernel.Image, Image: image, Root: r}
+}
+
+// boot runs a lab until the installed system is up. It ends with the test.
+func boot(t *testing.T, lab scenario.Lab) (*scenario.Running, context.Context) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	t.Cleanup(cancel)
+	running, err := lab.Start(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := running.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := running.WaitUp(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	running.Timeline.Print(&text)
+	t.Logf("\n%s", &text)
+	return running, ctx
+}
+
+// detail is what the machine said of a phase of its boot.
+func detail(r *scenario.Running, phase string) string {
+	for _, p := range r.Timeline.Phases() {
+		if p.Name == phase {
+			return p.Detail
+		}
+	}
+	return ""
+}
+
+func expect(ctx context.Context, t *testing.T, r *scenario.Running, pattern string) {
+	t.Helper()
+	if _, err := r.VM.Console.Expect(ctx, regexp.MustCompile(pattern)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func send(t *testing.T, r *scenario.Running, line string) {
+	t.Helper()
+	if err := r.VM.Console.Send(line + "\r"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestBootTiny(t *testing.T) {
+	need(t, "qemu-system-x86_64", "apt-get")
+	chap := func(l *scenario.Lab) {
+		l.CHAPName, l.CHAPSecret = "machine", "secret-of-machine"
+		l.ReverseCHAPName, l.ReverseCHAPSecret = "target", "secret-of-target"
+	}
+	tests := []struct {
+		name  string
+		set   func(*scenario.Lab)
+		table string
+	}{
+		{"table synthesised from DHCP", func(*scenario.Lab) {}, "synthesised from the lease of 10.73.0.50"},
+		{"table read from the firmware", func(l *scenario.Lab) { l.Table = scenario.FromFirmware }, "read from /sys/firmware/acpi/tables/iBFT"},
+		{"mutual CHAP by the server's table", chap, "read from /sys/firmware/acpi/tables/IBFT"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			lab := labFor(t, scenario.RootTiny)
+			tt.set(&lab)
+			running, ctx := boot(t, lab)
+			if got := detail(running, "table"); !strings.HasPrefix(got, tt.table) {
+				t.Errorf("table: %q, want %q", got, tt.table)
+			}
+			// The shell of the booted system sees the LUN as its root, and writes to it.
+			send(t, running, "cat /sys/class/iscsi_session/session*/targetname; echo wrote > /file && cat /file")
+			expect(ctx, t, running, "(?m)^"+regexp.QuoteMeta(scenario.TargetName))
+			expect(ctx, t, running, "(?m)^wrote")
+		})
+	}
+}
+
+func TestBootDebian(t *testing.T) {
+	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "grub-mkimage")
+	tests := []struct {
+		name string
+		set  func(*scenario.Lab)
+	}{
+		{"table synthesised from DHCP", func(*scenario.Lab) {}},
+		{"table read from the firmware", func(l *scenario.Lab) { l.Table = scenario.FromFirmware }},
+		// The target serves iPXE's int 13h, and open-iscsi in Debian's own initramfs.
+		{"peer: iPXE sanboot, GRUB, open-iscsi", func(l *scenario.Lab) { l.Mode = netboot.ModeSANBoot }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			lab := labFor(t, scenario.RootDebian)
+			tt.set(&lab)
+			running, ctx := boot(t, lab)
+			expect(ctx, t, running, "login: ")
+			send(t, running, "root")
+			expect(ctx, t, running, "Password: ")
+			send(t, running, scenario.RootPassword)
+			expect(ctx, t, running, `# $`)
+			send(t, running, "findmnt -no SOURCE,FSTYPE /; cat /sys/class/iscsi_session/session*/targetname")
+			expect(ctx, t, running, `(?m)^/dev/sda1 +ext4`)
+			expect(ctx, t, running, "(?m)^"+regexp.QuoteMeta(scenario.TargetName))
+		})
+	}
+}
+
+func TestBootFailureNamesStepAndRemedy(t *testing.T) {
+	need(t, "qemu-system-x86_64", "apt-get")
+	lab := labFor(t, scenario.RootTiny)
+	lab.Cmdline = "root=LABEL=nobody-has-this bootlun.failure=poweroff"
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	running, err := lab.Start(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer running.Stop()
+	expect(ctx, t, running, `bootlun: failed: root: .*nobody-has-this.*root=UUID=`)
+	if err := running.VM.Wait(); err != nil {
+		t.Errorf("the machine did not power off: %v", err)
+	}
+}
+
+func TestRootOfNoName(t *testing.T) {
+	_, err := scenario.Images{Dir: t.TempDir()}.Root(t.Context(), "/nonexistent.img")
+	if err == nil || !strings.Contains(err.Error(), "tiny, debian or the file") {
+		t.Errorf("error = %v", err)
+	}
+	if _, err := os.Stat("/nonexistent.img"); err == nil {
+		t.Error("a root that was only named has been made")
+	}
+}
