@@ -122,6 +122,9 @@ type piece struct {
 }
 
 func (b *builder) build() ([]byte, error) {
+	if b.size > b.max {
+		return nil, fmt.Errorf("the layout takes %d bytes, at most %d are wanted", b.size, b.max)
+	}
 	pieces, slots, err := b.table.pieces()
 	if err != nil {
 		return nil, err
@@ -205,7 +208,7 @@ func (b *builder) place(pieces []piece, start int) (offsets []int, end int, err 
 // reserve makes room for the structures, which end at end, and where it has a fixed size for the heap.
 func (b *builder) reserve(end int) {
 	b.strings = make(map[string]int)
-	b.out = make([]byte, max(end, min(b.size, b.max)))
+	b.out = make([]byte, max(end, b.size))
 	b.heapTop, b.heapEnd = len(b.out), end
 }
 
@@ -266,11 +269,15 @@ type fieldWriter struct {
 	*builder
 	structure string
 	bytes     []byte
+	ipv4      bool // the structure's addresses are IPv4
 }
 
 func (w *fieldWriter) addr(field string, at int, addr netip.Addr) {
 	switch {
 	case !addr.IsValid():
+		if w.mapNone && w.ipv4 {
+			w.bytes[at+10], w.bytes[at+11] = 0xff, 0xff
+		}
 	case addr.Zone() != "":
 		w.fail(w.structure, field, "%s has a zone, which a table cannot hold", addr)
 	default:

@@ -196,6 +196,7 @@ func TestBuildErrors(t *testing.T) {
 		{"budget, string", func(t *Table) {}, BuildOptions{MaxSize: 600}, "target 1: name: does not fit"},
 		{"budget, structure", func(t *Table) {}, BuildOptions{MaxSize: 450}, "target 1 does not fit"},
 		{"budget, control", func(t *Table) { *t = Table{} }, BuildOptions{MaxSize: 60}, "control does not fit"},
+		{"budget, fixed size", func(t *Table) {}, BuildOptions{Layout: LayoutEDK2, MaxSize: 2047}, "the layout takes 2048 bytes"},
 		{"heap down", func(t *Table) { *t = *sample(10) }, BuildOptions{Layout: LayoutEDK2}, "does not fit: the heap has"},
 		{"fifth path in iPXE's buffer", func(t *Table) { *t = *sample(5) }, BuildOptions{Layout: LayoutIPXE, MaxSize: 768}, "does not fit"},
 		{"too many", func(t *Table) {

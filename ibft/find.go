@@ -12,7 +12,7 @@ import (
 type Found struct {
 	// Source says where: a file's path, or "memory at 0x9a350".
 	Source string
-	// Raw are the table's bytes, nil for one rebuilt from /sys/firmware/ibft.
+	// Raw are the table's bytes, secrets in clear; nil for one rebuilt from /sys/firmware/ibft.
 	Raw []byte
 	// Table is nil when Err is set, and Err says why.
 	Table *Table

@@ -17,7 +17,7 @@ const (
 	// as of the other and for two at least, the heap after them.
 	LayoutIPXE
 	// LayoutEDK2 is edk2's: 2048 bytes in any case, structures aligned to 8 bytes, the heap growing down from
-	// the end.
+	// the end, the absent addresses of an IPv4 NIC written as ::ffff:0.0.0.0.
 	LayoutEDK2
 	// LayoutPacked leaves no gap anywhere.
 	LayoutPacked
@@ -53,6 +53,7 @@ type arrangement struct {
 	size     int  // of the whole table, 0 for as long as it needs to be
 	heapDown bool // the heap grows down from size
 	share    bool // equal strings are kept once
+	mapNone  bool // an absent address of an IPv4 NIC is ::ffff:0.0.0.0
 	byKind   bool // NICs lie before targets, both with room for as many as there are pairs of slots
 }
 
@@ -61,7 +62,7 @@ func (l Layout) arrangement() arrangement {
 	case LayoutIPXE:
 		return arrangement{align: 16, byKind: true}
 	case LayoutEDK2:
-		return arrangement{align: 8, size: 2048, heapDown: true}
+		return arrangement{align: 8, size: 2048, heapDown: true, mapNone: true}
 	case LayoutPacked:
 		return arrangement{align: 1}
 	default:

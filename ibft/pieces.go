@@ -69,6 +69,7 @@ func (n *NIC) piece(i int) piece {
 }
 
 func (n *NIC) fill(s []byte, w *fieldWriter) {
+	w.ipv4 = n.IP.Is4()
 	w.addr("IP address", nicIP, n.IP)
 	s[nicPrefixLen], s[nicOrigin] = n.PrefixLen, byte(n.Origin)
 	w.addr("gateway", nicGateway, n.Gateway)
