@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/bootlun/bootlun/iscsi"
@@ -82,7 +83,7 @@ type Timeouts struct {
 	// Login bounds connecting and logging in at one portal; 0 is 15 s.
 	Login time.Duration
 	// Replacement is how long the kernel holds I/O back when the connection is lost, before it fails; 0 is 86400 s, what a
-	// root disk wants; negative is for ever.
+	// root disk wants; negative is for ever, and less than a second fails at once.
 	Replacement time.Duration
 	// NOPInterval and NOPTimeout have the kernel probe an idle connection and give up on it. 0, their default, is off: a root
 	// disk is better off waiting.
@@ -98,13 +99,11 @@ const (
 // withDefaults fills in what zero values mean and checks what must be given.
 func (c Config) withDefaults() (Config, error) {
 	var errs []error
-	check := func(what, name string) {
-		if err := iscsi.ValidateName(name); err != nil {
-			errs = append(errs, fmt.Errorf("%s name: %w", what, err))
-		}
+	name, err := iscsi.ParseName(c.Initiator)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("initiator name: %w", err))
 	}
-	check("initiator", c.Initiator)
-	check("target", c.Target)
+	c.Initiator, c.Target = name, strings.ToLower(c.Target) // the login checks the target's
 	if _, err := iscsi.ParseTargetAddress(c.Portal); err != nil {
 		errs = append(errs, fmt.Errorf("portal: %w", err))
 	}

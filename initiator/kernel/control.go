@@ -25,14 +25,24 @@ type control struct {
 	events    []message // what came while an answer was waited for, for conn
 	sid, cid  uint32    // the connection whose events are kept
 	haveConn  bool
+	patience  time.Duration // with the kernel's answers
 }
+
+// answerTimeout is a safeguard: the kernel answers a request before Send returns. The callers' contexts do not count there, or
+// one that ends at the wrong moment would leave in doubt what the kernel has made.
+const answerTimeout = 10 * time.Second
 
 func newControl(l link, transport uint64) *control {
-	return &control{link: l, transport: transport, buf: make([]byte, 64<<10)}
+	return &control{link: l, transport: transport, buf: make([]byte, 64<<10), patience: answerTimeout}
 }
 
-// call sends a request and waits for its answer. The kernel answers before Send returns, so ctx is only a safeguard.
-func (c *control) call(ctx context.Context, request message) (message, error) {
+// errNoAnswer is a kernel that does not answer a request.
+var errNoAnswer = errors.New("the kernel does not answer")
+
+// call sends a request and waits for its answer.
+func (c *control) call(request message) (message, error) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), c.patience, errNoAnswer)
+	defer cancel()
 	want := request.header()
 	if err := c.link.Send(request); err != nil {
 		return nil, fmt.Errorf("%v: %w", want, err)
@@ -40,7 +50,7 @@ func (c *control) call(ctx context.Context, request message) (message, error) {
 	for {
 		m, err := c.next(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("%v: no answer: %w", want, err)
+			return nil, fmt.Errorf("%v: %w", want, err)
 		}
 		switch {
 		case m.header() != want:
@@ -54,8 +64,8 @@ func (c *control) call(ctx context.Context, request message) (message, error) {
 }
 
 // do is call for requests whose answer is a return code.
-func (c *control) do(ctx context.Context, request message) error {
-	m, err := c.call(ctx, request)
+func (c *control) do(request message) error {
+	m, err := c.call(request)
 	if err == nil && m.retcode() != 0 {
 		err = fmt.Errorf("%v: %w", request.header(), unix.Errno(-m.retcode()))
 	}
@@ -131,8 +141,8 @@ const (
 	lunQueueLength = 32
 )
 
-func (c *control) createSession(ctx context.Context) (sid, host uint32, err error) {
-	m, err := c.call(ctx, encodeCreateSession(c.transport, firstCmdSN, sessionCmds, lunQueueLength))
+func (c *control) createSession() (sid, host uint32, err error) {
+	m, err := c.call(encodeCreateSession(c.transport, firstCmdSN, sessionCmds, lunQueueLength))
 	if err != nil {
 		return 0, 0, err
 	}
@@ -140,19 +150,19 @@ func (c *control) createSession(ctx context.Context) (sid, host uint32, err erro
 	return sid, host, nil
 }
 
-func (c *control) createConn(ctx context.Context, sid, cid uint32) error {
-	_, err := c.call(ctx, encodeConn(evCreateConn, c.transport, sid, cid))
+func (c *control) createConn(sid, cid uint32) error {
+	_, err := c.call(encodeConn(evCreateConn, c.transport, sid, cid))
 	if err == nil {
 		c.watch(sid, cid)
 	}
 	return err
 }
 
-func (c *control) set(ctx context.Context, sid, cid uint32, s setting) error {
+func (c *control) set(sid, cid uint32, s setting) error {
 	if s.value == "" {
 		return nil
 	}
-	err := c.do(ctx, encodeSetParam(c.transport, sid, cid, s.param, s.value))
+	err := c.do(encodeSetParam(c.transport, sid, cid, s.param, s.value))
 	if s.optional && errors.Is(err, unix.ENOSYS) {
 		return nil
 	}
@@ -163,11 +173,11 @@ func (c *control) set(ctx context.Context, sid, cid uint32, s setting) error {
 }
 
 // send gives a PDU to the kernel, which frames it, and writes its own ITT and CmdSN into it.
-func (c *control) send(ctx context.Context, bhs *iscsi.BHS, data []byte) error {
+func (c *control) send(bhs *iscsi.BHS, data []byte) error {
 	if len(data) > maxPDUData {
 		return fmt.Errorf("SEND_PDU: %d bytes of data, at most %d pass through the kernel", len(data), maxPDUData)
 	}
-	return c.do(ctx, encodeSendPDU(c.transport, c.sid, c.cid, bhs, data))
+	return c.do(encodeSendPDU(c.transport, c.sid, c.cid, bhs, data))
 }
 
 // receive waits for the connection's next PDU.

@@ -9,7 +9,6 @@ import (
 	"net"
 	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,9 +17,6 @@ import (
 
 // maxRedirects bounds how often targets may send a login elsewhere.
 const maxRedirects = 8
-
-// undoTimeout bounds taking back what a failed login had made.
-const undoTimeout = 10 * time.Second
 
 // Login logs in and hands the session to the kernel. It follows redirects. Each attempt must end within Timeouts.Login and ctx.
 // On failure nothing of the session is left; the error is an *Error.
@@ -70,7 +66,14 @@ func followRedirects(ctx context.Context, ctl *control, cfg *Config) (*Session, 
 	}
 	persistent := addr
 	for range maxRedirects {
-		l := &login{ctl: ctl, cfg: cfg, addr: addr, persistent: persistent}
+		machine, err := iscsi.NewInitiatorLogin(iscsi.InitiatorConfig{
+			InitiatorName: cfg.Initiator, TargetName: cfg.Target,
+			ISID: cfg.ISID, CID: cid, CmdSN: firstCmdSN, CHAP: cfg.CHAP, Offer: cfg.Offer,
+		})
+		if err != nil {
+			return nil, at("log in", cfg.Target, addr.HostPort(), err)
+		}
+		l := &login{ctl: ctl, cfg: cfg, machine: machine, addr: addr, persistent: persistent}
 		s, err := l.run(ctx)
 		var refused *iscsi.LoginError
 		if !errors.As(err, &refused) || refused.Redirect.Host == "" {
@@ -90,6 +93,7 @@ func followRedirects(ctx context.Context, ctl *control, cfg *Config) (*Session, 
 type login struct {
 	ctl              *control
 	cfg              *Config
+	machine          *iscsi.InitiatorLogin
 	addr, persistent iscsi.TargetAddress
 
 	conn    net.Conn // until the kernel has it
@@ -112,7 +116,7 @@ func (l *login) run(ctx context.Context) (s *Session, err error) {
 			l.conn.Close()
 		}
 		if err != nil {
-			l.undo(context.WithoutCancel(ctx))
+			l.undo()
 		}
 	}()
 	for _, step := range []struct {
@@ -120,18 +124,28 @@ func (l *login) run(ctx context.Context) (s *Session, err error) {
 		do   func(context.Context) error
 	}{
 		{"connect", l.connect},
-		{"create the session", l.create},
-		{"bind the connection", l.bind},
-		{"set the session's identity", l.identify},
+		{"create the session", kernelStep(l.create)},
+		{"bind the connection", kernelStep(l.bind)},
+		{"set the session's identity", kernelStep(l.identify)},
 		{"log in", l.exchange},
-		{"set what was negotiated", l.settle},
-		{"start the connection", l.start},
+		{"set what was negotiated", kernelStep(l.settle)},
+		{"start the connection", kernelStep(l.start)},
 	} {
 		if err := step.do(ctx); err != nil {
 			return nil, at(step.name, l.cfg.Target, l.addr.HostPort(), err)
 		}
 	}
 	return l.session(), nil
+}
+
+// kernelStep is a step that waits for nobody but the kernel: ctx counts before it, not in it.
+func kernelStep(do func() error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return do()
+	}
 }
 
 func (l *login) connect(ctx context.Context) (err error) {
@@ -156,12 +170,12 @@ func boundDialer(device string) Dialer {
 	return d
 }
 
-func (l *login) create(ctx context.Context) (err error) {
-	if l.sid, l.host, err = l.ctl.createSession(ctx); err != nil {
+func (l *login) create() (err error) {
+	if l.sid, l.host, err = l.ctl.createSession(); err != nil {
 		return err
 	}
 	l.made = true
-	if err = l.ctl.createConn(ctx, l.sid, cid); err != nil {
+	if err = l.ctl.createConn(l.sid, cid); err != nil {
 		return err
 	}
 	l.hasConn = true
@@ -169,7 +183,7 @@ func (l *login) create(ctx context.Context) (err error) {
 }
 
 // bind gives the socket to the kernel and lets go of it.
-func (l *login) bind(ctx context.Context) error {
+func (l *login) bind() error {
 	sc, ok := l.conn.(syscall.Conn)
 	if !ok {
 		return fmt.Errorf("the dialer's connection (%T) has no file descriptor", l.conn)
@@ -179,7 +193,7 @@ func (l *login) bind(ctx context.Context) error {
 		return err
 	}
 	cerr := raw.Control(func(fd uintptr) {
-		err = l.ctl.do(ctx, encodeBindConn(l.ctl.transport, l.sid, cid, uint64(fd)))
+		err = l.ctl.do(encodeBindConn(l.ctl.transport, l.sid, cid, uint64(fd)))
 	})
 	if err = errors.Join(cerr, err); err != nil {
 		return err
@@ -189,13 +203,13 @@ func (l *login) bind(ctx context.Context) error {
 	return err
 }
 
-func (l *login) identify(ctx context.Context) error {
+func (l *login) identify() error {
 	for _, s := range identity(l.cfg, l.persistent) {
 		if strings.ContainsRune(s.value, 0) {
 			l.cfg.Logger.Warn("value with a zero byte cannot be told to the kernel: no other program can log in again", "name", s.name)
 			continue
 		}
-		if err := l.ctl.set(ctx, l.sid, cid, s); err != nil {
+		if err := l.ctl.set(l.sid, cid, s); err != nil {
 			return err
 		}
 	}
@@ -210,7 +224,7 @@ func (l *login) identify(ctx context.Context) error {
 		if h.value == "" {
 			continue
 		}
-		if err := l.ctl.do(ctx, encodeSetHostParam(l.ctl.transport, l.host, h.param, h.value)); err != nil {
+		if err := l.ctl.do(encodeSetHostParam(l.ctl.transport, l.host, h.param, h.value)); err != nil {
 			return fmt.Errorf("set %s: %w", h.name, err)
 		}
 	}
@@ -219,25 +233,18 @@ func (l *login) identify(ctx context.Context) error {
 
 // exchange carries the login's PDUs.
 func (l *login) exchange(ctx context.Context) error {
-	machine, err := iscsi.NewInitiatorLogin(iscsi.InitiatorConfig{
-		InitiatorName: l.cfg.Initiator, TargetName: l.cfg.Target,
-		ISID: l.cfg.ISID, CID: cid, CmdSN: firstCmdSN, CHAP: l.cfg.CHAP, Offer: l.cfg.Offer,
-	})
-	if err != nil {
-		return err
-	}
 	for done := false; !done; {
 		var request iscsi.LoginRequest
-		data := machine.Next(&request)
+		data := l.machine.Next(&request)
 		resp, data, err := l.ask(ctx, &request, data)
 		if err != nil {
 			return err
 		}
-		if done, err = machine.Receive(resp, data); err != nil {
+		if done, err = l.machine.Receive(resp, data); err != nil {
 			return l.explain(err)
 		}
 	}
-	l.result = machine.Result()
+	l.result = l.machine.Result()
 	return nil
 }
 
@@ -245,7 +252,7 @@ func (l *login) ask(ctx context.Context, request *iscsi.LoginRequest, data []byt
 	var bhs iscsi.BHS
 	request.Encode(&bhs)
 	bhs.SetDataSegmentLength(len(data))
-	if err := l.ctl.send(ctx, &bhs, data); err != nil {
+	if err := l.ctl.send(&bhs, data); err != nil {
 		return nil, nil, err
 	}
 	bhs, data, err := l.ctl.receive(ctx)
@@ -271,43 +278,41 @@ func (l *login) explain(err error) error {
 	return fmt.Errorf("the target refused CHAP name %q: %w", l.cfg.CHAP.User.Name, err)
 }
 
-func (l *login) settle(ctx context.Context) error {
+func (l *login) settle() error {
 	tpgt := l.result.PortalGroupTag
 	if tpgt == iscsi.NoTag {
 		tpgt = max(l.addr.Tag, 1) // it must say, but some do not; 1 is what others assume
 	}
 	l.result.PortalGroupTag = tpgt
 	for _, s := range negotiated(l.result.Params, l.result.ExpStatSN, tpgt, l.result.TargetAlias) {
-		if err := l.ctl.set(ctx, l.sid, cid, s); err != nil {
+		if err := l.ctl.set(l.sid, cid, s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *login) start(ctx context.Context) error {
-	return l.ctl.do(ctx, encodeConn(evStartConn, l.ctl.transport, l.sid, cid))
+func (l *login) start() error {
+	return l.ctl.do(encodeConn(evStartConn, l.ctl.transport, l.sid, cid))
 }
 
 // undo takes back what the kernel has of the attempt.
-func (l *login) undo(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
-	defer cancel()
-	if err := l.ctl.destroy(ctx, l.sid, l.hasConn, l.made); err != nil {
+func (l *login) undo() {
+	if err := l.ctl.destroy(l.sid, l.hasConn, l.made); err != nil {
 		l.cfg.Logger.Warn("a failed login left part of its session in the kernel", "session", l.sid, "err", err)
 	}
 }
 
 // destroy ends a connection, if there is one, and its session.
-func (c *control) destroy(ctx context.Context, sid uint32, conn, session bool) error {
+func (c *control) destroy(sid uint32, conn, session bool) error {
 	var errs []error
 	if conn {
 		errs = append(errs,
-			c.do(ctx, encodeStopConn(c.transport, sid, cid, stopTerminate)),
-			c.do(ctx, encodeConn(evDestroyConn, c.transport, sid, cid)))
+			c.do(encodeStopConn(c.transport, sid, cid, stopTerminate)),
+			c.do(encodeConn(evDestroyConn, c.transport, sid, cid)))
 	}
 	if session {
-		errs = append(errs, c.do(ctx, encodeDestroySession(c.transport, sid)))
+		errs = append(errs, c.do(encodeDestroySession(c.transport, sid)))
 	}
 	return errors.Join(errs...)
 }

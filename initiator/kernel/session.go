@@ -156,9 +156,7 @@ func (s *Session) logout(ctx context.Context) error {
 	if err := s.sendLogout(ctx, ctl); err != nil {
 		s.cfg.Logger.Warn("the target did not answer the logout", "target", s.Target, "err", err)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
-	defer cancel()
-	return ctl.destroy(ctx, s.SID, true, true)
+	return ctl.destroy(s.SID, true, true)
 }
 
 // sendLogout closes the session at the target (RFC 7143, 11.14).
@@ -168,7 +166,7 @@ func (s *Session) sendLogout(ctx context.Context, ctl *control) error {
 	request := iscsi.LogoutRequest{Immediate: true, Reason: iscsi.LogoutSession}
 	var bhs iscsi.BHS
 	request.Encode(&bhs)
-	if err := ctl.send(ctx, &bhs, nil); err != nil {
+	if err := ctl.send(&bhs, nil); err != nil {
 		return err
 	}
 	for {

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -34,7 +35,14 @@ func main() {
 		}
 		return
 	}
-	err := run()
+	ended := make(chan error, 1)
+	go func() { ended <- run() }()
+	var err error
+	select {
+	case err = <-ended:
+	case <-time.After(2 * time.Minute): // a read of a disk without its target would wait for a day
+		err = errors.New("hangs")
+	}
 	fmt.Printf("\n%s%v\n", scenario.EndMark, err)
 	unix.Sync()
 	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
@@ -191,16 +199,62 @@ func observe(ctx context.Context, c scenario.Case, r *scenario.Result) error {
 		return err
 	}
 	r.Device, r.Address, r.Size, r.SectorSize = d.Device, d.Address, d.Size, d.SectorSize
-	f, err := os.Open(d.Device)
+	if c.Adopt {
+		if err := adopt(ctx, s); err != nil {
+			return err
+		}
+	}
+	r.FirstMiB, err = firstMiB(d.Device)
+	return err
+}
+
+// firstMiB reads past the page cache, through the session as it is now.
+func firstMiB(device string) (string, error) {
+	f, err := os.OpenFile(device, os.O_RDONLY|unix.O_DIRECT, 0)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.CopyN(sum, f, 1<<20); err != nil {
+	buf, err := unix.Mmap(-1, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE) // aligned
+	if err != nil {
+		return "", err
+	}
+	defer unix.Munmap(buf)
+	if _, err := io.ReadFull(f, buf); err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(buf)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// adopt starts iscsid and waits until it has logged in again, which gives the session a connection from another local port.
+func adopt(ctx context.Context, s *kernel.Session) error {
+	before := attributes(s)["connection/local_port"]
+	var log bytes.Buffer
+	daemon := exec.CommandContext(ctx, "/sbin/iscsid", "-f", "-d", "4")
+	daemon.Stdout, daemon.Stderr = &log, &log
+	if err := daemon.Start(); err != nil {
 		return err
 	}
-	r.FirstMiB = hex.EncodeToString(sum.Sum(nil))
+	err := func() error {
+		for {
+			now := attributes(s)
+			port := now["connection/local_port"]
+			if port != before && now["connection/state"] == "up" && now["session/state"] == "LOGGED_IN" {
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}()
+	daemon.Process.Kill()
+	daemon.Wait()
+	if err != nil {
+		return fmt.Errorf("iscsid did not take the session over (%v, then %v): %w\n%s", before, attributes(s), err, &log)
+	}
 	return nil
 }
 

@@ -30,6 +30,8 @@ type Case struct {
 	Digests bool
 	// Child has a program log in that exits at once.
 	Child bool
+	// Adopt has open-iscsi's iscsid take the session over before the disk is read again.
+	Adopt bool
 }
 
 // Result is what came of a case.
