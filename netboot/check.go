@@ -41,7 +41,7 @@ func (c Config) checked() (Config, error) {
 		field := fmt.Sprintf("machines[%d] (%s)", i, m.title())
 		fail(field, m.readSecrets())
 		*m = m.withDefaults(c.Boot)
-		fail(field, m.check(c.DHCP.Subnet, c.Addr.Addr()))
+		fail(field, m.check(c.DHCP, c.Addr.Addr()))
 	}
 	fail("machines", checkUnique(c.Machines))
 	return c, errors.Join(errs...)
@@ -103,7 +103,8 @@ func (d DHCP) check(server netip.Addr) error {
 	case d.PoolEnd.Less(d.PoolStart):
 		return fmt.Errorf("poolEnd %s: is before poolStart %s", d.PoolEnd, d.PoolStart)
 	case distance(d.PoolStart, d.PoolEnd) >= maxPool:
-		return fmt.Errorf("poolStart %s to poolEnd %s: more than %d addresses, choose a smaller pool", d.PoolStart, d.PoolEnd, maxPool)
+		return fmt.Errorf("poolStart %s to poolEnd %s: more than %d addresses, choose a smaller pool",
+			d.PoolStart, d.PoolEnd, maxPool)
 	case d.Router.IsValid() && !usable(d.Subnet, d.Router):
 		return fmt.Errorf("router %s: not an address of a host in subnet %s", d.Router, d.Subnet)
 	case d.LeaseTime < minLeaseTime:
@@ -167,13 +168,13 @@ func (m *Machine) readSecrets() error {
 	return nil
 }
 
-func (m Machine) check(subnet netip.Prefix, server netip.Addr) error {
+func (m Machine) check(d DHCP, server netip.Addr) error {
 	if m.IP.IsValid() {
 		switch {
 		case m.isDefault():
 			return fmt.Errorf("ip %s: the default machine is many machines, they cannot share an address", m.IP)
-		case !usable(subnet, m.IP) || m.IP == server:
-			return fmt.Errorf("ip %s: not an address that a machine can have in subnet %s", m.IP, subnet)
+		case !usable(d.Subnet, m.IP) || m.IP == server:
+			return fmt.Errorf("ip %s: not an address that a machine can have in subnet %s", m.IP, d.Subnet)
 		}
 	}
 	if m.MAC[0]&1 != 0 {
@@ -182,7 +183,13 @@ func (m Machine) check(subnet netip.Prefix, server netip.Addr) error {
 	if err := m.checkMode(); err != nil {
 		return err
 	}
-	filled := m.fill(sampleMAC(m.MAC), subnet.Addr().Next())
+	if m.getsTable(d.Secrets) && m.InitiatorName == "" {
+		return errors.New("needs an initiatorName, such as iqn.2026-01.com.example:{name}: its kernel is handed a table")
+	}
+	if m.hasSecrets() && d.Disabled && !m.IP.IsValid() {
+		return errors.New("needs its ip: where another server gives addresses out, its secrets go to a configured address only")
+	}
+	filled := m.fill(sampleMAC(m.MAC), d.Subnet.Addr().Next())
 	if filled.Name != "" {
 		if err := checkHostname(filled.Name); err != nil {
 			return fmt.Errorf("name %q: %w", m.Name, err)
@@ -216,9 +223,6 @@ func (m Machine) checkMode() error {
 	}
 	if m.Mode != ModeImage && len(m.RootPaths) == 0 {
 		return fmt.Errorf("mode %s: needs rootPaths, such as iscsi:10.0.0.1::::iqn.2026-01.com.example:disk", m.Mode)
-	}
-	if m.Mode == ModeKernel && m.InitiatorName == "" {
-		return fmt.Errorf("mode %s: needs an initiatorName, such as iqn.2026-01.com.example:{name}", m.Mode)
 	}
 	return nil
 }

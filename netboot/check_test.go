@@ -71,6 +71,12 @@ func TestCheck(t *testing.T) {
 		{machine(func(m *Machine) { m.Mode, m.InitiatorName = ModeKernel, "" }), "initiatorName"},
 		{func(c *Config) { *c = withMachine(*c, nil); c.Boot = Boot{} }, "kernel"},
 		{func(c *Config) { *c = withMachine(*c, func(m *Machine) { m.Mode = ModeSANBoot }); c.Boot = Boot{} }, ""},
+		{machine(func(m *Machine) { chap(m); m.InitiatorName = "" }), "initiatorName"},
+		{func(c *Config) {
+			*c = withMachine(*c, func(m *Machine) { chap(m); m.InitiatorName = "" })
+			c.DHCP.Secrets = true
+		}, ""},
+		{func(c *Config) { *c = withMachine(*c, chap); c.DHCP.Disabled = true }, "ip"},
 		{machine(func(m *Machine) { m.CHAPName = "web1" }), "CHAP"},
 		{machine(func(m *Machine) { m.ReverseCHAPName, m.ReverseCHAPSecret = "t", "secret" }), "reverse CHAP"},
 		{machine(func(m *Machine) { chap(m); m.RootPaths = nil }), "rootPaths"},

@@ -101,7 +101,8 @@ type Machine struct {
 	MAC ibft.MAC `yaml:"mac"`
 	// IP is reserved for it; optional.
 	IP netip.Addr `yaml:"ip"`
-	// InitiatorName is its iSCSI name. Required by ModeKernel; else its init or its firmware has a default.
+	// InitiatorName is its iSCSI name. Required by ModeKernel, and by ModeImage with CHAP, as its kernel is then handed
+	// its table; else its init or its firmware has a default.
 	InitiatorName string `yaml:"initiatorName"`
 	// RootPaths are the paths to its disk as ibft.ParseRootPath reads them (RFC 4173, section 5), the preferred one
 	// first.

@@ -47,16 +47,16 @@ func (s *Server) exchange(conn net.PacketConn, request *dhcpv4.DHCPv4) {
 	if reply.MessageType() == dhcpv4.MessageTypeAck {
 		s.saveLeases()
 	}
-	to := destination(request, reply)
-	if _, err := conn.WriteTo(reply.ToBytes(), net.UDPAddrFromAddrPort(to)); err != nil {
-		s.log.Error("netboot: a DHCP answer could not be sent", "to", to, "error", err)
-		return
-	}
 	detail := kindOf(request).String()
 	if reply.MessageType() == dhcpv4.MessageTypeNak {
 		detail = reply.Message()
 	}
+	// Recorded before it is sent: what the client does next is recorded after it.
 	s.dhcpEvent(sentKind(reply.MessageType()), request, fromIP(reply.YourIPAddr), detail)
+	to := destination(request, reply)
+	if _, err := conn.WriteTo(reply.ToBytes(), net.UDPAddrFromAddrPort(to)); err != nil {
+		s.log.Error("netboot: a DHCP answer could not be sent", "to", to, "error", err)
+	}
 }
 
 // saveLeases writes the lease file. A full disk does not keep machines from booting: it is said, loudly.
@@ -179,57 +179,4 @@ func sentKind(t dhcpv4.MessageType) Kind {
 		return DHCPNak
 	}
 	return DHCPAck
-}
-
-// readPackets hands each packet of a connection to handle, which must not keep it, until ctx ends. It closes the
-// connection.
-func readPackets(ctx context.Context, conn net.PacketConn, log *slog.Logger, handle func(packet []byte, from net.Addr)) error {
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	buf := make([]byte, 1<<16)
-	for {
-		n, from, err := conn.ReadFrom(buf)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("netboot: %s: %w", conn.LocalAddr(), err)
-		case err != nil:
-			// The interface went down, for one; it may come back.
-			log.Warn("netboot: read", "address", conn.LocalAddr(), "error", err)
-			if err := wait(ctx, 100*time.Millisecond); err != nil {
-				return nil
-			}
-		default:
-			handle(buf[:n], from)
-		}
-	}
-}
-
-// wait waits for d or for the end of ctx, whose error it returns.
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}
-
-// addrPort is a network address in values; invalid where it is of another kind.
-func addrPort(a net.Addr) netip.AddrPort {
-	var ap netip.AddrPort
-	switch a := a.(type) {
-	case *net.UDPAddr:
-		ap = a.AddrPort()
-	case *net.TCPAddr:
-		ap = a.AddrPort()
-	default:
-		if a != nil {
-			ap, _ = netip.ParseAddrPort(a.String())
-		}
-	}
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

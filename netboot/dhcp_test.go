@@ -31,6 +31,8 @@ func message(t testing.TB, kind dhcpv4.MessageType, mac ibft.MAC, mods ...dhcpv4
 
 func class(s string) dhcpv4.Modifier { return dhcpv4.WithOption(dhcpv4.OptClassIdentifier(s)) }
 
+func asReply(m *dhcpv4.DHCPv4) { m.OpCode = dhcpv4.OpcodeBootReply }
+
 func arch(a iana.Arch) dhcpv4.Modifier { return dhcpv4.WithOption(dhcpv4.OptClientArch(a)) }
 
 func wants(codes ...uint8) dhcpv4.Modifier {
@@ -46,6 +48,10 @@ func asPXE(a iana.Arch) []dhcpv4.Modifier {
 
 func asIPXE() []dhcpv4.Modifier {
 	return append(asPXE(iana.INTEL_X86PC), dhcpv4.WithUserClass("iPXE", false), wants(1, 3, 6, 12, 15, 17, 43, 60, 66, 67, 175, 203))
+}
+
+func asHTTPBoot() []dhcpv4.Modifier {
+	return []dhcpv4.Modifier{class("HTTPClient:Arch:00016:UNDI:003001"), arch(iana.EFI_X86_64_HTTP)}
 }
 
 func asInit() []dhcpv4.Modifier {
@@ -78,7 +84,7 @@ func TestBootFiles(t *testing.T) {
 		{"UEFI, by its other number", asPXE(iana.EFI_BC), "loader/ipxe.efi", ""},
 		{"processor without a loader", asPXE(iana.EFI_ARM64), "", ""},
 		{"processor nobody has iPXE for", asPXE(iana.DEC_ALPHA), "", ""},
-		{"UEFI HTTP boot", []dhcpv4.Modifier{class("HTTPClient:Arch:00016:UNDI:003001"), arch(iana.EFI_X86_64_HTTP)}, "http://10.0.0.1/loader/ipxe.efi", "HTTPClient"},
+		{"UEFI HTTP boot", asHTTPBoot(), "http://10.0.0.1/loader/ipxe.efi", "HTTPClient"},
 		{"iPXE", asIPXE(), script, ""},
 		{"iPXE, user class as RFC 3004 has it", []dhcpv4.Modifier{dhcpv4.WithUserClass("iPXE", true)}, script, ""},
 		{"iPXE, by its own options", []dhcpv4.Modifier{dhcpv4.WithGeneric(optionIPXE, []byte{1, 1, 1})}, script, ""},
@@ -258,8 +264,10 @@ func TestRequestStates(t *testing.T) {
 
 func TestOtherMessages(t *testing.T) {
 	s := newServer(t, withMachine(testConfig(t), nil))
-	inform := s.answer(message(t, dhcpv4.MessageTypeInform, testMAC, append(asInit(), dhcpv4.WithClientIP(net.IP{10, 0, 0, 50}))...), time.Now())
-	if inform == nil || fromIP(inform.YourIPAddr).IsValid() || inform.Options.Has(dhcpv4.OptionIPAddressLeaseTime) || inform.RootPath() == "" {
+	has := dhcpv4.WithClientIP(net.IP{10, 0, 0, 50})
+	inform := s.answer(message(t, dhcpv4.MessageTypeInform, testMAC, append(asInit(), has)...), time.Now())
+	if inform == nil || fromIP(inform.YourIPAddr).IsValid() || inform.RootPath() == "" ||
+		inform.Options.Has(dhcpv4.OptionIPAddressLeaseTime) {
 		t.Errorf("answer to INFORM: %v", inform)
 	}
 	for name, m := range map[string]*dhcpv4.DHCPv4{
@@ -268,7 +276,7 @@ func TestOtherMessages(t *testing.T) {
 		"a client without name": message(t, dhcpv4.MessageTypeDiscover, ibft.MAC{}),
 		"BOOTP":                 message(t, dhcpv4.MessageTypeNone, testMAC),
 		"an answer":             message(t, dhcpv4.MessageTypeOffer, testMAC),
-		"a reply":               message(t, dhcpv4.MessageTypeDiscover, testMAC, func(m *dhcpv4.DHCPv4) { m.OpCode = dhcpv4.OpcodeBootReply }),
+		"a reply":               message(t, dhcpv4.MessageTypeDiscover, testMAC, asReply),
 		"a strange relay":       message(t, dhcpv4.MessageTypeDiscover, testMAC, dhcpv4.WithGatewayIP(net.IP{10, 9, 0, 1})),
 	} {
 		if r := s.answer(m, time.Now()); r != nil {
@@ -373,8 +381,8 @@ func TestReleaseOnTheWire(t *testing.T) {
 		if l := s.Leases(); len(l) != 1 || l[0].State != Released || l[0].Client != testMAC.String() {
 			t.Errorf("leases %+v", l)
 		}
-		decline := message(t, dhcpv4.MessageTypeDecline, testMAC, dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(lease.ACK.YourIPAddr)))
-		s.answer(decline, time.Now())
+		inUse := dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(lease.ACK.YourIPAddr))
+		s.answer(message(t, dhcpv4.MessageTypeDecline, testMAC, inUse), time.Now())
 		if l := newServer(t, c).Leases(); len(l) != 1 || l[0].State != Declined {
 			t.Errorf("leases after a restart: %+v", l)
 		}
@@ -432,8 +440,12 @@ func crowd(t *testing.T, c Config) []netip.Addr {
 // FuzzDHCP sends any packet to a server with every kind of machine, and reads what it answers.
 func FuzzDHCP(f *testing.F) {
 	for _, mods := range [][]dhcpv4.Modifier{asPXE(0), asIPXE(), asInit(), asLinux()} {
-		for _, kind := range []dhcpv4.MessageType{dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest, dhcpv4.MessageTypeInform, dhcpv4.MessageTypeRelease, dhcpv4.MessageTypeDecline} {
-			mods := append(slices.Clone(mods), dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(net.IP{10, 0, 0, 150})), dhcpv4.WithClientIP(net.IP{10, 0, 0, 150}))
+		for _, kind := range []dhcpv4.MessageType{
+			dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest, dhcpv4.MessageTypeInform, dhcpv4.MessageTypeRelease,
+			dhcpv4.MessageTypeDecline,
+		} {
+			mods := append(slices.Clone(mods), dhcpv4.WithClientIP(net.IP{10, 0, 0, 150}),
+				dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(net.IP{10, 0, 0, 150})))
 			f.Add(message(f, kind, testMAC, mods...).ToBytes())
 		}
 	}
@@ -450,7 +462,8 @@ func FuzzDHCP(f *testing.F) {
 			return
 		}
 		b := reply.ToBytes()
-		if echoed := len(request.Options.Get(dhcpv4.OptionClientIdentifier)) + len(request.Options.Get(dhcpv4.OptionRelayAgentInformation)); len(b) > maxMessageSize+echoed {
+		echoed := len(request.Options.Get(dhcpv4.OptionClientIdentifier)) + len(request.Options.Get(dhcpv4.OptionRelayAgentInformation))
+		if len(b) > maxMessageSize+echoed {
 			t.Errorf("an answer of %d bytes", len(b))
 		}
 		if _, err := dhcpv4.FromBytes(b); err != nil {

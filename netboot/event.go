@@ -11,7 +11,7 @@ import (
 type Kind string
 
 // The kinds of events. A DHCP kind is recorded when the message was read (Discover, Request, Inform, Release, Decline)
-// or when the answer was sent (Offer, Ack, Nak).
+// or is about to be sent (Offer, Ack, Nak).
 const (
 	DHCPDiscover  Kind = "dhcp discover"
 	DHCPOffer     Kind = "dhcp offer"

@@ -109,25 +109,19 @@ func (s *Server) mayHaveSecrets(m Machine, client netip.Addr) error {
 	if !m.hasSecrets() {
 		return nil
 	}
-	if own, ok := s.ownAddress(m.MAC); !ok || own != client {
-		return fmt.Errorf("%w: it holds the CHAP secrets of %s and goes to that machine's own address only, which %s is not%s",
-			errForbidden, m.label(), client, s.addressHint(ok))
+	own, ok := s.ownAddress(m.MAC)
+	switch {
+	case !ok:
+		return fmt.Errorf("%w: it holds the CHAP secrets of %s, which has no lease", errForbidden, m.label())
+	case own != client:
+		return fmt.Errorf("%w: it holds the CHAP secrets of %s and goes to that machine's own address only, which %s is not",
+			errForbidden, m.label(), client)
 	}
 	return nil
 }
 
-func (s *Server) addressHint(known bool) string {
-	switch {
-	case known:
-		return ""
-	case s.cfg.DHCP.Disabled:
-		return "; the machine's ip is not configured"
-	}
-	return "; the machine has no lease"
-}
-
 func (s *Server) noAddress(m Machine) error {
-	return fmt.Errorf("%w: %s has no address that is known here%s", errNotFound, m.label(), s.addressHint(false))
+	return fmt.Errorf("%w: %s has no lease, and so no address", errNotFound, m.label())
 }
 
 // ownAddress is the address that a machine has for certain: leased to it here, or, without DHCP, configured.

@@ -97,7 +97,8 @@ func (p *pool) offer(client string, want netip.Addr, now time.Time) (netip.Addr,
 func (p *pool) choose(client string, want netip.Addr, now time.Time) (netip.Addr, error) {
 	if ip, ok := p.reserved[client]; ok {
 		if l := p.byIP[ip]; l != nil && l.State == Declined && l.active(now) {
-			return netip.Addr{}, fmt.Errorf("%w: %s is reserved for %s, which found it in use by somebody else: find out by whom", errExhausted, ip, client)
+			return netip.Addr{}, fmt.Errorf("%w: %s is reserved for %s, which found it in use by somebody else: find out by whom",
+				errExhausted, ip, client)
 		}
 		return ip, nil
 	}

@@ -43,7 +43,8 @@ func (f *leaseFile) load() (dropped []Lease, err error) {
 		return nil, fmt.Errorf("netboot: dhcp.leaseFile %s: %w; restore it, or delete it to begin without leases", f.path, err)
 	}
 	if doc.Version != 1 {
-		return nil, fmt.Errorf("netboot: dhcp.leaseFile %s: version %d, this program knows 1 only; delete it to begin without leases", f.path, doc.Version)
+		return nil, fmt.Errorf("netboot: dhcp.leaseFile %s: version %d, this program knows 1 only; delete it to begin without leases",
+			f.path, doc.Version)
 	}
 	return f.pool.restore(doc.Leases), nil
 }

@@ -197,7 +197,6 @@ func TestFetchPrograms(t *testing.T) {
 	n := newNamespaces(t)
 	c := namespaceConfig(t)
 	serve(t, c, n.network(t, c))
-	need(t, "ip", "iproute2")
 	n.run(t, "ip", "addr", "add", "10.0.0.77/24", "dev", "c0")
 	loader, err := os.ReadFile(filepath.Join(c.LoaderDir, "undionly.kpxe"))
 	if err != nil {
@@ -232,6 +231,9 @@ func TestFetchPrograms(t *testing.T) {
 
 // TestSolicitation has iPXE come up on the operating system's network, where it asks for an IPv6 router.
 func TestSolicitation(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIP: starts a virtual machine, which -short leaves out")
+	}
 	need(t, "qemu-system-x86_64", "qemu-system-x86 ipxe-qemu")
 	n := newNamespaces(t)
 	for _, command := range []string{

@@ -68,7 +68,8 @@ func (n hostNetwork) ListenSolicitations(ctx context.Context) (net.PacketConn, e
 	filter.SetAll(true)
 	filter.Accept(ipv6.ICMPTypeRouterSolicitation)
 	p := ipv6.NewPacketConn(conn)
-	err = errors.Join(p.SetICMPFilter(&filter), p.SetHopLimit(255), p.JoinGroup(ifi, &net.IPAddr{IP: net.IPv6linklocalallrouters}))
+	allRouters := &net.IPAddr{IP: net.IPv6linklocalallrouters}
+	err = errors.Join(p.SetICMPFilter(&filter), p.SetHopLimit(255), p.JoinGroup(ifi, allRouters))
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("listen to IPv6 router solicitations on %s: %w", n.device, err)

@@ -19,7 +19,8 @@ func (s *Server) script(m Machine) string {
 		s.kernelBoot(&b, m)
 		again += fmt.Sprintf("iseq ${base} %[1]s && set base %[2]s || set base %[1]s\nimgfree\n", s.httpBase(), s.tftpBase())
 	}
-	fmt.Fprintf(&b, "\n:failed\n%sprompt --key s --timeout 5000 Trying again in 5 s; press s for a shell && shell ||\ngoto try\n", again)
+	fmt.Fprintf(&b, "\n:failed\n%s", again)
+	b.WriteString("prompt --key s --timeout 5000 Trying again in 5 s; press s for a shell && shell ||\ngoto try\n")
 	return b.String()
 }
 
@@ -53,7 +54,8 @@ func sanBoot(b *strings.Builder, m Machine) {
 		fmt.Fprintf(b, "set username %s\nset password:hex %s\n", m.CHAPName, colonHex(m.CHAPSecret.Reveal()))
 	}
 	if m.ReverseCHAPName != "" {
-		fmt.Fprintf(b, "set reverse-username %s\nset reverse-password:hex %s\n", m.ReverseCHAPName, colonHex(m.ReverseCHAPSecret.Reveal()))
+		secret := colonHex(m.ReverseCHAPSecret.Reveal())
+		fmt.Fprintf(b, "set reverse-username %s\nset reverse-password:hex %s\n", m.ReverseCHAPName, secret)
 	}
 	fmt.Fprintf(b, ":try\nsanboot --drive 0x80 %s || goto failed\n", strings.Join(m.RootPaths, " "))
 }

@@ -119,7 +119,8 @@ func (s *Server) bind(ctx context.Context, network Network) (socks sockets, err 
 	}()
 	if !s.cfg.DHCP.Disabled {
 		if socks.dhcp, err = network.ListenPacket(ctx, "udp4", dhcpListenAddress); err != nil {
-			return socks, bindError("DHCP", dhcpListenAddress, "is another DHCP server running here? dhcp.disabled leaves addresses to it", err)
+			return socks, bindError("DHCP", dhcpListenAddress,
+				"is another DHCP server running here? dhcp.disabled leaves addresses to it", err)
 		}
 		closers = append(closers, socks.dhcp)
 	}

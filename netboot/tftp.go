@@ -28,7 +28,7 @@ const (
 type tftpServer struct {
 	network Network
 	addr    netip.Addr
-	open    func(ctx context.Context, path string, client netip.Addr) (*file, error)
+	open    opener
 	log     *slog.Logger
 	done    func(Event) // told how each transfer ended
 
@@ -36,6 +36,9 @@ type tftpServer struct {
 	mu     sync.Mutex
 	active map[netip.AddrPort]struct{} // clients under way
 }
+
+// opener opens what a path names, as Server.open does.
+type opener func(ctx context.Context, path string, client netip.Addr) (*file, error)
 
 // serve answers requests until ctx ends.
 func (t *tftpServer) serve(ctx context.Context, conn net.PacketConn) error {
@@ -106,7 +109,7 @@ type tftpTransfer struct {
 	in      [tftpDefaultBlock + tftpHeaderLength]byte
 }
 
-func (x *tftpTransfer) run(ctx context.Context, r tftpRequest, open func(context.Context, string, netip.Addr) (*file, error)) error {
+func (x *tftpTransfer) run(ctx context.Context, r tftpRequest, open opener) error {
 	switch {
 	case r.write:
 		return x.refuse(tftpViolation, errors.New("this server is for reading only"))

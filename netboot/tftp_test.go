@@ -259,7 +259,9 @@ func TestTFTPRefusals(t *testing.T) {
 			p.request(c.op, c.fields...)
 			p.expect(tftpERROR, c.code, c.text)
 		}
-		for _, packet := range []string{"", "\x00", "\x00\x01", "\x00\x01kernel", "\x00\x01kernel\x00", "\x00\x01kernel\x00octet", "\x00\x04\x00\x01", "\x00\x09x"} {
+		for _, packet := range []string{
+			"", "\x00", "\x00\x01", "\x00\x01kernel", "\x00\x01kernel\x00", "\x00\x01kernel\x00octet", "\x00\x04\x00\x01", "\x00\x09x",
+		} {
 			p := newTFTPPeer(t, n, clientIP)
 			p.conn.WriteTo([]byte(packet), net.UDPAddrFromAddrPort(netip.MustParseAddrPort("10.0.0.1:69")))
 			if op, _, rest := p.next(time.Hour); op != 0 {
