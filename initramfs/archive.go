@@ -110,9 +110,9 @@ func (f File) record() (cpio.Record, error) {
 	return r, nil
 }
 
-// ReadArchive reads the regular files, folders, links and character devices of
+// readArchive reads the regular files, folders, links and character devices of
 // a cpio archive (format newc, not compressed), except the root folder.
-func ReadArchive(r io.ReaderAt) ([]File, error) {
+func readArchive(r io.ReaderAt) ([]File, error) {
 	var files []File
 	err := cpio.ForEachRecord(cpio.Newc.Reader(r), func(r cpio.Record) error {
 		f, err := fileOf(r)

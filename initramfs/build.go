@@ -143,12 +143,12 @@ func (cfg Config) build(ctx context.Context) (Manifest, error) {
 	if err := group.Wait(); err != nil {
 		return Manifest{}, err
 	}
-	image := &image{compression: cfg.Compression}
-	if err := image.add(true, baseFiles(), init, commands, drivers.index, cfg.Files); err != nil {
+	image := &image{compression: cfg.Compression, cache: cfg.Cache}
+	if err := image.add(ctx, true, baseFiles(), init, commands, drivers.index, cfg.Files); err != nil {
 		return Manifest{}, err
 	}
 	if len(drivers.modules) > 0 {
-		if err := image.add(false, drivers.modules); err != nil {
+		if err := image.add(ctx, false, drivers.modules); err != nil {
 			return Manifest{}, err
 		}
 	}
@@ -222,13 +222,14 @@ func link(name, target string) File {
 // image is one that is being put together.
 type image struct {
 	compression Compression
+	cache       string
 	data        []byte
 	manifest    Manifest
 }
 
 // add appends an archive. One that is not to be compressed has to begin at a
 // multiple of four bytes for the kernel to find it behind one that is.
-func (i *image) add(compress bool, parts ...[]File) error {
+func (i *image) add(ctx context.Context, compress bool, parts ...[]File) error {
 	var files []File
 	for _, part := range parts {
 		files = append(files, part...)
@@ -247,7 +248,7 @@ func (i *image) add(compress bool, parts ...[]File) error {
 	i.manifest.RawSize += int64(raw.Len())
 	data := raw.Bytes()
 	if compress {
-		if data, err = i.compression.compress(data); err != nil {
+		if data, err = i.compress(ctx, data); err != nil {
 			return err
 		}
 	} else {
@@ -256,4 +257,20 @@ func (i *image) add(compress bool, parts ...[]File) error {
 	}
 	i.data = append(i.data, data...)
 	return nil
+}
+
+// compress compresses data, or finds in the cache what came of it before.
+func (i *image) compress(ctx context.Context, data []byte) ([]byte, error) {
+	key := fmt.Sprintf("%x.%s-%s", sha256.Sum256(data), i.compression, recipe)
+	name, err := cached(ctx, i.cache, key, func(file string) error {
+		packed, err := i.compression.compress(data)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(file, packed, 0o644)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(name)
 }

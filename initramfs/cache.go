@@ -23,12 +23,15 @@ func cacheDir(dir string) (string, error) {
 	return filepath.Join(user, "bootlun"), nil
 }
 
+// keepUnused is how long the cache keeps what nobody asks for.
+const keepUnused = 14 * 24 * time.Hour
+
 // cached returns a file of the cache that make has written, now or earlier.
 // The key must tell all that the contents depend on. Of several processes that
 // want the same file one makes it, the others wait.
 func cached(ctx context.Context, dir, key string, make func(file string) error) (string, error) {
 	file := filepath.Join(dir, key)
-	if _, err := os.Stat(file); err == nil {
+	if used(file) {
 		return file, nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -39,15 +42,37 @@ func cached(ctx context.Context, dir, key string, make func(file string) error) 
 		return "", err
 	}
 	defer unlock()
-	if _, err := os.Stat(file); err == nil {
+	if used(file) {
 		return file, nil
 	}
+	prune(dir)
 	tmp := file + ".tmp"
 	defer os.Remove(tmp)
 	if err := make(tmp); err != nil {
 		return "", err
 	}
 	return file, os.Rename(tmp, file)
+}
+
+// used reports whether a file of the cache is there, and marks it as in use.
+func used(file string) bool {
+	now := time.Now()
+	return os.Chtimes(file, now, now) == nil
+}
+
+// prune removes files that have not been used for long. What cannot be removed
+// now will be tried again.
+func prune(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > keepUnused {
+			os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
 }
 
 // lock takes a lock that all processes of the machine share. The system gives

@@ -1,8 +1,11 @@
 package initramfs
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"os"
 	"path"
 	"path/filepath"
 	"runtime"
@@ -36,7 +39,7 @@ func (cfg Config) drivers(ctx context.Context) (driverFiles, error) {
 		return driverFiles{}, err
 	}
 	folder := path.Join("lib/modules", all.Version)
-	files, err := cfg.pack(ctx, folder, chosen)
+	files, err := cfg.packed(ctx, folder, chosen)
 	if err != nil {
 		return driverFiles{}, err
 	}
@@ -69,6 +72,43 @@ func (cfg Config) packedName(name string) string {
 	return plain + ".ko.zst"
 }
 
+// packed returns the modules as files of the image, compressed one by one, from
+// the cache if they were packed before.
+func (cfg Config) packed(ctx context.Context, folder string, chosen []*modules.Module) ([]File, error) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s modules %s %v\n", recipe, folder, cfg.Compression == None)
+	for _, m := range chosen {
+		data, err := os.ReadFile(cfg.moduleFile(m))
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(h, "%s %x\n", m.Path, sha256.Sum256(data))
+	}
+	archive, err := cached(ctx, cfg.Cache, fmt.Sprintf("%x.cpio", h.Sum(nil)[:16]), func(file string) error {
+		files, err := cfg.pack(ctx, folder, chosen)
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		if err := WriteArchive(&b, files); err != nil {
+			return err
+		}
+		return os.WriteFile(file, b.Bytes(), 0o644)
+	})
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(archive)
+	if err != nil {
+		return nil, err
+	}
+	return readArchive(bytes.NewReader(data))
+}
+
+func (cfg Config) moduleFile(m *modules.Module) string {
+	return filepath.Join(cfg.Kernel.Modules, filepath.FromSlash(m.Path))
+}
+
 // pack reads the modules and compresses each, in parallel. The kernel does not
 // see how they are compressed, so it is always zstd.
 func (cfg Config) pack(ctx context.Context, folder string, chosen []*modules.Module) ([]File, error) {
@@ -84,7 +124,7 @@ func (cfg Config) pack(ctx context.Context, folder string, chosen []*modules.Mod
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			data, err := ko.ReadFile(filepath.Join(cfg.Kernel.Modules, filepath.FromSlash(m.Path)))
+			data, err := ko.ReadFile(cfg.moduleFile(m))
 			if err != nil {
 				return err
 			}

@@ -65,7 +65,7 @@ func (p programs) files(ctx context.Context) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ReadArchive(bytes.NewReader(data))
+	return readArchive(bytes.NewReader(data))
 }
 
 // compile writes an archive with the programs. It cannot be interrupted.
@@ -127,19 +127,30 @@ func (p programs) key(ctx context.Context, env goSettings) (string, error) {
 		return "", err
 	}
 	h.Write(out)
-	args := slices.Concat([]string{"list", "-deps", "-tags=" + buildTag, "-json=ImportPath,Dir,Standard,Module,GoFiles,SFiles,HFiles,EmbedFiles", "--"}, p.packages)
-	if out, err = goCommand(ctx, p.source, args...); err != nil {
+	if err := p.hashSources(ctx, h); err != nil {
 		return "", err
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)[:16]), nil
+}
+
+// hashSources adds what the programs are compiled from.
+func (p programs) hashSources(ctx context.Context, h hash.Hash) error {
+	out, err := goCommand(ctx, p.source, slices.Concat([]string{
+		"list", "-deps", "-tags=" + buildTag,
+		"-json=ImportPath,Dir,Standard,Module,GoFiles,SFiles,HFiles,EmbedFiles", "--",
+	}, p.packages)...)
+	if err != nil {
+		return err
 	}
 	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
 		var pkg goPackage
 		if err := decoder.Decode(&pkg); errors.Is(err, io.EOF) {
-			return fmt.Sprintf("%x", h.Sum(nil)[:16]), nil
+			return nil
 		} else if err != nil {
-			return "", err
+			return err
 		}
 		if err := pkg.hash(h); err != nil {
-			return "", err
+			return err
 		}
 	}
 }

@@ -3,6 +3,7 @@ package initramfs
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -16,8 +17,8 @@ func progress(ctx context.Context, log *slog.Logger, what string, attrs ...any) 
 	timer := time.AfterFunc(longStep, func() { log.InfoContext(ctx, what+" ...", attrs...) })
 	return func() {
 		if !timer.Stop() {
-			attrs = append(attrs, "took", time.Since(start).Round(100*time.Millisecond))
-			log.InfoContext(ctx, what+": done", attrs...)
+			took := slog.Duration("took", time.Since(start).Round(100*time.Millisecond))
+			log.InfoContext(ctx, what+": done", append(slices.Clip(attrs), took)...)
 		}
 	}
 }
