@@ -105,7 +105,7 @@ func (t *task) residual() (over, under bool, count uint32) {
 	if t.tail != nil {
 		moved += int64(t.tailLen)
 	}
-	if t.write {
+	if t.write || t.demand > 0 {
 		moves, moved, expected = t.demand, min(t.out.taken, t.want), int64(t.expOut)
 	}
 	if !t.failed {

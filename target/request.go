@@ -77,13 +77,7 @@ func (c *conn) receiveRequest() error {
 			return c.dataError(err)
 		}
 	}
-	if r.bhs.Immediate() {
-		return c.execute(r)
-	}
-	switch c.sess.admit(r) {
-	case admitDrop:
-		return nil
-	case admitKeep:
+	if !r.bhs.Immediate() && !c.sess.admit(r) {
 		return nil
 	}
 	if err := c.execute(r); err != nil {

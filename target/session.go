@@ -88,34 +88,26 @@ func (s *session) window() (exp, max uint32) {
 	return s.expCmdSN, s.maxCmdSN
 }
 
-// admission is what becomes of a request that is not immediate.
-type admission int
-
-const (
-	admitNow  admission = iota // it is next
-	admitKeep                  // it came early and is kept until its turn
-	admitDrop                  // it is a duplicate or outside of the window: ignore it
-)
-
-// admit gives a request its place in the order of CmdSN (RFC 7143, 4.2.2.1). One
-// that is kept has given its data away.
-func (s *session) admit(r *request) admission {
+// admit gives a request that is not immediate its place in the order of CmdSN
+// (RFC 7143, 4.2.2.1) and reports whether it is its turn. If not, the request is
+// a duplicate or outside of the window, to be ignored, or it came early and is
+// kept; then its data is taken.
+func (s *session) admit(r *request) bool {
 	sn := r.bhs.CmdSN()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !iscsi.SNInWindow(sn, s.expCmdSN, s.maxCmdSN) {
-		return admitDrop
+		return false
 	}
 	if sn == s.expCmdSN {
 		s.expCmdSN++
-		return admitNow
+		return true
 	}
-	if _, twice := s.kept[sn]; twice {
-		return admitDrop
+	if _, twice := s.kept[sn]; !twice {
+		n := r.n
+		s.kept[sn] = &request{bhs: r.bhs, ahs: bytes.Clone(r.ahs), data: r.takeData(), n: n}
 	}
-	n := r.n
-	s.kept[sn] = &request{bhs: r.bhs, ahs: bytes.Clone(r.ahs), data: r.takeData(), n: n}
-	return admitKeep
+	return false
 }
 
 // nextKept returns the request whose turn it is if it came early, else nil.

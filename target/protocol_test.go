@@ -1,0 +1,552 @@
+package target_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/bootlun/bootlun/iscsi"
+	"github.com/bootlun/bootlun/scsi"
+	"github.com/bootlun/bootlun/target"
+	"github.com/bootlun/bootlun/target/store"
+)
+
+func TestLoginRefused(t *testing.T) {
+	memory := store.NewMemory(diskSize)
+	chap := &iscsi.CHAPServer{
+		Users:  []iscsi.CHAPUser{{Name: "joe", Secret: "a secret of joe"}},
+		Target: iscsi.CHAPUser{Name: "disk", Secret: "the disk's own one"},
+	}
+	addr, _ := serve(t, target.Config{Targets: []*target.Target{
+		disk(memory),
+		{Name: "iqn.2001-04.com.example:guarded", LUNs: []target.LUN{{Store: memory}}, CHAP: chap},
+		{Name: "iqn.2001-04.com.example:private", LUNs: []target.LUN{{Store: memory}}, AllowedInitiators: []string{"iqn.2001-04.com.example:friend*"}},
+	}})
+	client := func(name, secret, disk string) *iscsi.CHAPClient {
+		return &iscsi.CHAPClient{User: iscsi.CHAPUser{Name: name, Secret: iscsi.Secret(secret)}, Target: iscsi.CHAPUser{Secret: iscsi.Secret(disk)}}
+	}
+	for name, tc := range map[string]struct {
+		change loginOption
+		want   iscsi.LoginStatus
+	}{
+		"fine":              {func(*iscsi.InitiatorConfig) {}, iscsi.StatusSuccess},
+		"unknown TSIH":      {func(c *iscsi.InitiatorConfig) { c.TSIH = 77 }, iscsi.StatusSessionDoesNotExist},
+		"unknown target":    {func(c *iscsi.InitiatorConfig) { c.TargetName = "iqn.2001-04.com.example:none" }, iscsi.StatusTargetNotFound},
+		"not for everybody": {func(c *iscsi.InitiatorConfig) { c.TargetName = "iqn.2001-04.com.example:private" }, iscsi.StatusTargetNotFound},
+		"but for friends": {func(c *iscsi.InitiatorConfig) {
+			c.TargetName, c.InitiatorName = "iqn.2001-04.com.example:private", "iqn.2001-04.com.example:friend7"
+		}, iscsi.StatusSuccess},
+		"no proof": {func(c *iscsi.InitiatorConfig) { c.TargetName = "iqn.2001-04.com.example:guarded" }, iscsi.StatusAuthenticationFailed},
+		"wrong secret": {func(c *iscsi.InitiatorConfig) {
+			c.TargetName, c.CHAP = "iqn.2001-04.com.example:guarded", client("joe", "not joe's secret", "")
+		}, iscsi.StatusAuthenticationFailed},
+		"right secret": {func(c *iscsi.InitiatorConfig) {
+			c.TargetName, c.CHAP = "iqn.2001-04.com.example:guarded", client("joe", "a secret of joe", "")
+		}, iscsi.StatusSuccess},
+		"mutual": {func(c *iscsi.InitiatorConfig) {
+			c.TargetName, c.CHAP = "iqn.2001-04.com.example:guarded", client("joe", "a secret of joe", "the disk's own one")
+		}, iscsi.StatusSuccess},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := tryConnect(t, addr, tc.change)
+			var refused *iscsi.LoginError
+			switch {
+			case tc.want == iscsi.StatusSuccess && err != nil:
+				t.Fatal(err)
+			case tc.want == iscsi.StatusSuccess:
+				c.ready()
+			case !errors.As(err, &refused) || refused.Status != tc.want:
+				t.Errorf("%v, want %v", err, tc.want)
+			}
+		})
+	}
+}
+
+// TestSecondConnection refuses to add a connection to a session that exists.
+func TestSecondConnection(t *testing.T) {
+	addr := serveDisk(t, store.NewMemory(diskSize))
+	c := connect(t, addr, withISID(1))
+	_, err := tryConnect(t, addr, withISID(1), func(cfg *iscsi.InitiatorConfig) { cfg.TSIH, cfg.CID = c.res.TSIH, 1 })
+	var refused *iscsi.LoginError
+	if !errors.As(err, &refused) || refused.Status != iscsi.StatusTooManyConnections {
+		t.Errorf("%v, want %v", err, iscsi.StatusTooManyConnections)
+	}
+	c.ping()
+}
+
+func TestTooManySessions(t *testing.T) {
+	addr, srv := serve(t, target.Config{Targets: []*target.Target{disk(store.NewMemory(diskSize))}, MaxSessions: 2})
+	a := connect(t, addr, withISID(1))
+	connect(t, addr, withISID(2))
+	_, err := tryConnect(t, addr, withISID(3))
+	var refused *iscsi.LoginError
+	if !errors.As(err, &refused) || refused.Status != iscsi.StatusOutOfResources {
+		t.Errorf("%v, want %v", err, iscsi.StatusOutOfResources)
+	}
+	if n := len(srv.Sessions()); n != 2 {
+		t.Errorf("%d sessions, want 2", n)
+	}
+	a = connect(t, addr, withISID(1)) // in place of the first
+	a.ping()
+}
+
+func TestDiscovery(t *testing.T) {
+	var targets []*target.Target
+	for i := range 300 { // a list that takes several PDUs
+		targets = append(targets, &target.Target{Name: fmt.Sprintf("iqn.2001-04.com.example:disk%d", i)})
+	}
+	targets[7].AllowedInitiators = []string{"iqn.2001-04.com.example:nobody"}
+	addr, _ := serve(t, target.Config{Targets: targets})
+	for _, limit := range []int{512, 8192, 262144} {
+		c := connect(t, addr, discovering, offering(func(o *iscsi.Offer) { o.MaxRecvDataSegmentLength = limit }))
+		records := c.sendTargets("All", limit)
+		if len(records) != 299 || records[0].Name != "iqn.2001-04.com.example:disk0" {
+			t.Errorf("%d targets, the first %+v", len(records), records[0])
+		}
+		for _, r := range records {
+			if r.Name == targets[7].Name {
+				t.Errorf("%s is told of to an initiator that it is not for", r.Name)
+			}
+			if len(r.Addresses) != 1 || r.Addresses[0].HostPort() != addr || r.Addresses[0].Tag != 1 {
+				t.Errorf("%s at %v, want %s,1", r.Name, r.Addresses, addr)
+			}
+		}
+		if records = c.sendTargets(targets[3].Name, limit); len(records) != 1 || records[0].Name != targets[3].Name {
+			t.Errorf("one target asked for: %v", records)
+		}
+		for _, name := range []string{targets[7].Name, "iqn.2001-04.com.example:none"} {
+			if records = c.sendTargets(name, limit); len(records) != 0 {
+				t.Errorf("%s: %v", name, records)
+			}
+		}
+		c.rejectsCommands()
+	}
+}
+
+// rejectsCommands expects a SCSI command to be rejected in a discovery session, and
+// the session to go on.
+func (c *client) rejectsCommands() {
+	c.t.Helper()
+	cmd := c.newCommand(scsi.TestUnitReadyCDB(), 0, 0)
+	var b iscsi.BHS
+	cmd.Encode(&b)
+	c.sendRaw(&b, nil)
+	c.expectReject(iscsi.RejectProtocolError, &b)
+	c.ping()
+}
+
+// text carries on a text exchange until its end and returns the answer.
+func (c *client) text(text iscsi.Text, segment int) []byte {
+	c.t.Helper()
+	var in []byte
+	ttt := iscsi.ReservedTag
+	out := iscsi.NewTextSplitter(text.Append(nil), segment)
+	for {
+		data, more := out.Next()
+		c.send(&iscsi.TextRequest{Final: !more, Continue: more, ITT: c.itt, TTT: ttt, CmdSN: c.cmdSN, ExpStatSN: c.exp}, data)
+		c.cmdSN++
+		var p iscsi.TextResponse
+		got := c.expect(&p)
+		in = append(in, got...)
+		if p.ITT != c.itt || p.Final != (p.TTT == iscsi.ReservedTag) {
+			c.t.Fatalf("text response %+v to task %d", p, c.itt)
+		}
+		if p.Final {
+			c.itt++
+			return in
+		}
+		ttt = p.TTT
+	}
+}
+
+func (c *client) sendTargets(value string, limit int) []iscsi.TargetRecord {
+	c.t.Helper()
+	records, err := iscsi.ParseTargets(c.text(iscsi.Text{{Key: "SendTargets", Value: value}}, limit))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return records
+}
+
+func TestText(t *testing.T) {
+	c := connect(t, serveDisk(t, store.NewMemory(diskSize))).ready()
+	for _, tc := range []struct{ ask, want string }{
+		{"SendTargets=", "TargetName=" + testTarget},
+		{"SendTargets=" + testTarget, "TargetName=" + testTarget},
+		{"SendTargets=All", "SendTargets=Reject"},
+		{"X-com.example.colour=blue", "X-com.example.colour=NotUnderstood"},
+		{"MaxBurstLength=512", "MaxBurstLength=Reject"},
+		{"MaxRecvDataSegmentLength=1", "MaxRecvDataSegmentLength=Reject"},
+		{"MaxRecvDataSegmentLength=4096", ""},
+		{"X-com.example.long=" + strings.Repeat("x", 255), "X-com.example.long=NotUnderstood"},
+	} {
+		for _, segment := range []int{8192, 16} { // 16: in many requests
+			key, value, _ := strings.Cut(tc.ask, "=")
+			got := string(c.text(iscsi.Text{{Key: key, Value: value}}, segment))
+			if got, _, _ = strings.Cut(got, "\x00"); got != tc.want {
+				t.Errorf("%s: %q, want %q", tc.ask, got, tc.want)
+			}
+		}
+	}
+	if r := c.good(transfer(scsi.OpRead10, 0, 17), 17*512, nil); len(r.dataIns) != 3 {
+		t.Errorf("%d Data-Ins for 17 blocks, want 3 of at most 4096 bytes", len(r.dataIns))
+	}
+	c.send(&iscsi.TextRequest{Final: true, ITT: 9, TTT: 4711, CmdSN: c.cmdSN}, nil)
+	c.cmdSN++
+	var p iscsi.Reject
+	if c.expect(&p); p.Reason != iscsi.RejectProtocolError {
+		t.Errorf("a text request that continues nothing: %v", p.Reason)
+	}
+	c.ping()
+}
+
+func TestPing(t *testing.T) {
+	c := connect(t, serveDisk(t, store.NewMemory(diskSize)))
+	for _, n := range []int{0, 1, 3, 4096, 100000} {
+		data := pattern(n, 3)
+		c.send(&iscsi.NOPOut{ITT: c.itt, TTT: iscsi.ReservedTag, CmdSN: c.cmdSN, ExpStatSN: c.exp}, data)
+		c.cmdSN++
+		var p iscsi.NOPIn
+		got := c.expect(&p)
+		if !bytes.Equal(got, data) || p.ITT != c.itt || p.TTT != iscsi.ReservedTag {
+			t.Errorf("%d bytes: %+v with %d bytes", n, p, len(got))
+		}
+		if p.ExpCmdSN != c.cmdSN {
+			t.Errorf("ExpCmdSN %d, want %d", p.ExpCmdSN, c.cmdSN)
+		}
+	}
+	c.send(&iscsi.NOPOut{Immediate: true, ITT: iscsi.ReservedTag, TTT: iscsi.ReservedTag, CmdSN: c.cmdSN}, nil) // wants no answer
+	c.ping()
+}
+
+// TestRejects sends what a target does not take.
+func TestRejects(t *testing.T) {
+	header := func(p iscsi.PDU) (b iscsi.BHS) {
+		p.Encode(&b)
+		return b
+	}
+	withOpcode := func(op byte) (b iscsi.BHS) {
+		b[0] = op
+		return b
+	}
+	for name, tc := range map[string]struct {
+		header iscsi.BHS
+		n      int
+		reason iscsi.RejectReason
+		ends   bool
+	}{
+		"SNACK":           {header(&iscsi.SNACK{Type: iscsi.SNACKStatus}), 0, iscsi.RejectSNACK, false},
+		"unknown opcode":  {withOpcode(0x1f), 12, iscsi.RejectNotSupported, false},
+		"target's opcode": {header(&iscsi.DataIn{}), 100, iscsi.RejectNotSupported, false},
+		"login":           {header(&iscsi.LoginRequest{}), 0, iscsi.RejectProtocolError, true},
+		"too long":        {header(&iscsi.NOPOut{Immediate: true}), 262144 + 1, iscsi.RejectProtocolError, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := connect(t, serveDisk(t, store.NewMemory(diskSize)))
+			if tc.ends && tc.n > 0 {
+				tc.header.SetDataSegmentLength(tc.n) // which will not be sent
+				if _, err := c.nc.Write(tc.header[:]); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				c.sendRaw(&tc.header, make([]byte, tc.n))
+			}
+			c.expectReject(tc.reason, &tc.header)
+			if tc.ends {
+				c.expectClosed()
+				return
+			}
+			c.ping()
+		})
+	}
+}
+
+// TestCmdSN sends commands twice, out of order and out of the window.
+func TestCmdSN(t *testing.T) {
+	addr, _ := serve(t, target.Config{Targets: []*target.Target{disk(store.NewMemory(diskSize))}, QueueDepth: 8})
+	c := connect(t, addr).ready()
+	first := c.cmdSN
+	nop := func(sn uint32, itt uint32) {
+		c.send(&iscsi.NOPOut{ITT: itt, TTT: iscsi.ReservedTag, CmdSN: sn, ExpStatSN: c.exp}, []byte(fmt.Sprint(itt)))
+	}
+	// Too high, too low, all twice, and the others in the wrong order.
+	for _, off := range []int32{8, 100, -1, -100, 1 << 30, 3, 3, 2, 1, 3, 7} {
+		nop(first+uint32(off), 1000+uint32(off))
+	}
+	nop(first, 1000) // now 0 to 3 are due
+	for i := range uint32(4) {
+		var p iscsi.NOPIn
+		data := c.expect(&p)
+		if p.ITT != 1000+i || string(data) != fmt.Sprint(1000+i) {
+			t.Fatalf("answer to task %d with %q, want %d", p.ITT, data, 1000+i)
+		}
+	}
+	nop(first+1, 2001) // a duplicate of what has been done
+	for i := uint32(4); i < 7; i++ {
+		nop(first+i, 1000+i)
+	}
+	for i := uint32(4); i < 8; i++ {
+		var p iscsi.NOPIn
+		if c.expect(&p); p.ITT != 1000+i {
+			t.Fatalf("answer to task %d, want %d", p.ITT, 1000+i)
+		}
+		if p.ExpCmdSN != first+8 && p.ExpCmdSN != p.MaxCmdSN-7 && i == 7 {
+			t.Errorf("window %d..%d after command %d", p.ExpCmdSN, p.MaxCmdSN, first+7)
+		}
+	}
+	c.cmdSN = first + 8
+	c.ping()
+}
+
+// TestWindow expects the window to close as commands are outstanding, and to
+// open as they end.
+func TestWindow(t *testing.T) {
+	g := newGated(store.NewMemory(diskSize))
+	addr, _ := serve(t, target.Config{Targets: []*target.Target{disk(g)}, QueueDepth: 4})
+	c := connect(t, addr).ready()
+	first := c.cmdSN
+	for range 4 {
+		p := c.newCommand(transfer(scsi.OpRead10, 0, 1), 512, 0)
+		c.send(&p, nil)
+	}
+	c.send(&iscsi.NOPOut{Immediate: true, ITT: 99, TTT: iscsi.ReservedTag, CmdSN: c.cmdSN, ExpStatSN: c.exp}, nil)
+	var p iscsi.NOPIn
+	if c.expect(&p); p.ExpCmdSN != first+4 || p.MaxCmdSN != first+3 {
+		t.Errorf("window %d..%d, want it closed: %d..%d", p.ExpCmdSN, p.MaxCmdSN, first+4, first+3)
+	}
+	close(g.gate)
+	for i := range uint32(4) {
+		var p iscsi.DataIn
+		if c.expect(&p); p.MaxCmdSN != first+4+i {
+			t.Errorf("MaxCmdSN %d after %d commands, want %d", p.MaxCmdSN, i+1, first+4+i)
+		}
+	}
+}
+
+// TestImmediateCommands takes commands outside of the window, up to a number.
+func TestImmediateCommands(t *testing.T) {
+	g := newGated(store.NewMemory(diskSize))
+	addr, _ := serve(t, target.Config{Targets: []*target.Target{disk(g)}, QueueDepth: 2})
+	c := connect(t, addr).ready()
+	var b iscsi.BHS
+	for i := range 3 {
+		p := c.newCommand(transfer(scsi.OpRead10, 0, 1), 512, 0)
+		p.Immediate = true
+		c.cmdSN--
+		p.CmdSN = c.cmdSN
+		p.ITT = uint32(100 + i)
+		p.Encode(&b)
+		c.sendRaw(&b, nil)
+	}
+	c.expectReject(iscsi.RejectTooManyImmediate, &b)
+	close(g.gate)
+	for range 2 {
+		c.expect(&iscsi.DataIn{})
+	}
+	c.good(scsi.TestUnitReadyCDB(), 0, nil)
+}
+
+func TestTaskTagInUse(t *testing.T) {
+	g := newGated(store.NewMemory(diskSize))
+	c := connect(t, serveDisk(t, g)).ready()
+	p := c.newCommand(transfer(scsi.OpRead10, 0, 1), 512, 0)
+	c.send(&p, nil)
+	q := c.newCommand(scsi.TestUnitReadyCDB(), 0, 0)
+	q.ITT = p.ITT
+	var b iscsi.BHS
+	q.Encode(&b)
+	c.sendRaw(&b, nil)
+	c.expectReject(iscsi.RejectTaskInProgress, &b)
+	close(g.gate)
+	if r := c.finish(&p, nil); r.status != scsi.StatusGood {
+		t.Errorf("the first command: %v", r.status)
+	}
+}
+
+func TestMalformedAHS(t *testing.T) {
+	c := connect(t, serveDisk(t, store.NewMemory(diskSize))).ready()
+	p := c.newCommand(scsi.TestUnitReadyCDB(), 0, 0)
+	var b iscsi.BHS
+	p.Encode(&b)
+	if err := c.conn.WritePDU(&b, []byte{0xff, 0xff, 1, 0}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	c.expectReject(iscsi.RejectInvalidField, &b)
+	c.good(scsi.TestUnitReadyCDB(), 0, nil)
+}
+
+func TestLogout(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason iscsi.LogoutReason
+		cid    uint16
+		want   iscsi.LogoutResult
+	}{
+		"session":    {iscsi.LogoutSession, 0, iscsi.LogoutClosed},
+		"connection": {iscsi.LogoutConnection, 5, iscsi.LogoutClosed},
+		"other":      {iscsi.LogoutConnection, 6, iscsi.LogoutCIDNotFound},
+		"recovery":   {iscsi.LogoutRecovery, 5, iscsi.LogoutRecoveryNotSupported},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := connect(t, serveDisk(t, store.NewMemory(diskSize)), func(c *iscsi.InitiatorConfig) { c.CID = 5 })
+			c.send(&iscsi.LogoutRequest{Reason: tc.reason, ITT: c.itt, CID: tc.cid, CmdSN: c.cmdSN, ExpStatSN: c.exp}, nil)
+			c.cmdSN++
+			var p iscsi.LogoutResponse
+			if c.expect(&p); p.Response != tc.want {
+				t.Errorf("%v, want %v", p.Response, tc.want)
+			}
+			if tc.want == iscsi.LogoutClosed {
+				c.expectClosed()
+			} else {
+				c.ping()
+			}
+		})
+	}
+}
+
+// TestReinstatement logs in as a session that exists: it takes that one's place,
+// whose tasks are over before the login is.
+func TestReinstatement(t *testing.T) {
+	g := newGated(store.NewMemory(diskSize))
+	addr, srv := serve(t, target.Config{Targets: []*target.Target{disk(g)}})
+	old := connect(t, addr, withISID(1)).ready()
+	other := connect(t, addr, withISID(2)).ready()
+	p := old.newCommand(transfer(scsi.OpWrite10, 0, 1), 0, 512)
+	old.send(&p, make([]byte, 512))
+	<-g.entered // the write is under way
+
+	logged := make(chan *client)
+	go func() {
+		nc, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Error(err)
+			close(logged)
+			return
+		}
+		c, err := loginOn(t, nc, withISID(1))
+		if err != nil {
+			t.Error(err)
+		}
+		logged <- c
+	}()
+	old.expectClosed()
+	select {
+	case <-logged:
+		t.Error("the login has not waited for the write of the session in whose place it is")
+	default:
+	}
+	close(g.gate)
+	c := <-logged
+	if c == nil {
+		t.FailNow()
+	}
+	c.ready()
+	other.ping()
+	if n := len(srv.Sessions()); n != 2 {
+		t.Errorf("%d sessions, want 2", n)
+	}
+	if c.res.TSIH == 0 || c.res.TSIH == old.res.TSIH || c.res.TSIH == other.res.TSIH {
+		t.Errorf("TSIH %d in place of %d, beside %d", c.res.TSIH, old.res.TSIH, other.res.TSIH)
+	}
+}
+
+// TestDigestErrors corrupts a header, the data of a command and that of a
+// Data-Out.
+func TestDigestErrors(t *testing.T) {
+	both := offering(func(o *iscsi.Offer) {
+		o.HeaderDigest, o.DataDigest, o.NoImmediateData = iscsi.DigestRequire, iscsi.DigestRequire, true
+	})
+	// spoil has the client send the PDU with one bit of it wrong.
+	spoil := func(c *client, p iscsi.PDU, data []byte, at int) {
+		var wire bytes.Buffer
+		w := iscsi.NewConn(&wire)
+		w.SetDigests(true, true)
+		var b iscsi.BHS
+		p.Encode(&b)
+		if err := errors.Join(w.WritePDU(&b, nil, data), w.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		wire.Bytes()[at] ^= 0x10
+		if _, err := c.nc.Write(wire.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("header", func(t *testing.T) {
+		c := connect(t, serveDisk(t, store.NewMemory(diskSize)), both)
+		spoil(c, &iscsi.NOPOut{Immediate: true, ITT: 1, TTT: iscsi.ReservedTag}, nil, 17)
+		c.expectClosed()
+	})
+	t.Run("request", func(t *testing.T) {
+		c := connect(t, serveDisk(t, store.NewMemory(diskSize)), both)
+		spoil(c, &iscsi.NOPOut{ITT: 1, TTT: iscsi.ReservedTag, CmdSN: c.cmdSN}, make([]byte, 100), 60)
+		var p iscsi.Reject
+		if c.expect(&p); p.Reason != iscsi.RejectDataDigest {
+			t.Errorf("rejected because of %v", p.Reason)
+		}
+		c.expectClosed()
+	})
+	t.Run("Data-Out", func(t *testing.T) {
+		c := connect(t, serveDisk(t, store.NewMemory(diskSize)), both).ready()
+		cmd := c.newCommand(transfer(scsi.OpWrite10, 0, 2), 0, 1024)
+		cmd.Final = false
+		c.send(&cmd, nil)
+		spoil(c, &iscsi.DataOut{ITT: cmd.ITT, TTT: iscsi.ReservedTag}, pattern(512, 1), 100)
+		var p iscsi.Reject
+		if c.expect(&p); p.Reason != iscsi.RejectDataDigest {
+			t.Errorf("rejected because of %v", p.Reason)
+		}
+		c.send(&iscsi.DataOut{Final: true, ITT: cmd.ITT, TTT: iscsi.ReservedTag, DataSN: 1, BufferOffset: 512}, pattern(512, 1))
+		if r := c.finish(&cmd, nil); r.sense.Key != scsi.KeyAbortedCommand || r.sense.ASC != scsi.ASCProtocolServiceCRCError {
+			t.Errorf("%v %v", r.status, r.sense)
+		}
+		roundTrip(t, c, pattern(1024, 2), 0)
+	})
+}
+
+// TestHalfOpen leaves connections in every state and closes them without a word.
+func TestHalfOpen(t *testing.T) {
+	const clients = 20
+	ended := make(chan error, clients)
+	addr, srv := serve(t, target.Config{
+		Targets: []*target.Target{disk(slowly{store.NewMemory(diskSize)})},
+		Events: func(e target.Event) {
+			if e.Kind == target.LogoutEvent {
+				ended <- e.Reason
+			}
+		},
+	})
+	for i := range clients {
+		c := connect(t, addr, withISID(uint16(i))).ready()
+		cmd := c.newCommand(transfer(scsi.OpWrite10, 0, 64), 0, 64*512)
+		cmd.Final = false
+		var b iscsi.BHS
+		cmd.Encode(&b)
+		switch i % 4 {
+		case 0:
+			c.nc.Write(b[:20])
+		case 1:
+			b.SetDataSegmentLength(512)
+			c.nc.Write(append(b[:], make([]byte, 100)...))
+		case 2:
+			c.send(&cmd, make([]byte, 512))
+		case 3:
+			for range 10 {
+				p := c.newCommand(transfer(scsi.OpRead10, 0, 2048), 2048*512, 0)
+				c.send(&p, nil)
+			}
+		}
+		c.nc.Close()
+	}
+	for range clients {
+		<-ended
+	}
+	connect(t, addr, withISID(99)).ready()
+	if n := len(srv.Sessions()); n != 1 {
+		t.Errorf("%d sessions, want 1", n)
+	}
+}
