@@ -1,0 +1,46 @@
+package rootfs
+
+import "fmt"
+
+// tree is what our image has besides its packages.
+func (b *debianBuild) tree() []entry {
+	tree := []entry{
+		text("etc/fstab", fmt.Sprintf("UUID=%s / ext4 rw,relatime,errors=remount-ro 0 1\n", b.id.filesystem)),
+		text("etc/hostname", b.Hostname+"\n"),
+		text("etc/hosts", hosts(b.Hostname)),
+		// The package would give all copies of this image the same name.
+		text("etc/iscsi/initiatorname.iscsi", "GenerateName=yes\n"),
+	}
+	if b.Autologin {
+		tree = append(tree, text("etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf", autologin))
+	}
+	if b.SelfBooting {
+		tree = append(tree,
+			text("etc/iscsi/iscsi.initramfs", iscsiInitramfs),
+			// So that fsck is on board, as on an installed system: where the image
+			// is made, its file system's UUID leads to no device.
+			text("etc/initramfs-tools/conf.d/root", "FSTYPE=ext4\n"),
+			text("boot/grub/grub.cfg", fmt.Sprintf(grubConfig, b.id.filesystem)))
+	}
+	return tree
+}
+
+const autologin = `[Service]
+ExecStart=
+ExecStart=-/sbin/agetty --autologin root --keep-baud 115200,57600,38400,9600 - $TERM
+`
+
+// That this file exists lets the initramfs log in; iscsi_auto on the kernel's
+// command line tells it to go by the iBFT.
+const iscsiInitramfs = "# The kernel's command line says iscsi_auto.\n"
+
+// The links /vmlinuz and /initrd.img follow the newest kernel package.
+const grubConfig = `serial --unit=0 --speed=115200
+terminal_input serial console
+terminal_output serial console
+set timeout=0
+menuentry "Debian" {
+	linux /vmlinuz root=UUID=%s ro console=ttyS0,115200 iscsi_auto
+	initrd /initrd.img
+}
+`

@@ -1,0 +1,66 @@
+package rootfs
+
+import "slices"
+
+// recipeVersion goes up when the code changes what is on an image in a way that
+// the settings and the lists below do not show.
+const recipeVersion = 1
+
+// tinyCommands are u-root's commands on the tiny root.
+var tinyCommands = [...]string{
+	"cat", "chmod", "cp", "date", "df", "dmesg", "du", "echo", "find", "free",
+	"gosh", "grep", "head", "hexdump", "hostname", "id", "insmod", "ip", "kill",
+	"ln", "ls", "lsmod", "mkdir", "mknod", "mktemp", "more", "mount", "mv",
+	"netstat", "pidof", "ping", "printenv", "ps", "pwd", "rm", "rmmod", "seq",
+	"shasum", "sleep", "sort", "stty", "sync", "tail", "tar", "tee", "time",
+	"touch", "tr", "umount", "uname", "uniq", "uptime", "wc", "which",
+}
+
+// TinyCommands returns the import paths of the commands on board a tiny root.
+func TinyCommands() []string {
+	paths := make([]string, len(tinyCommands))
+	for i, name := range tinyCommands {
+		paths[i] = "github.com/u-root/u-root/cmds/core/" + name
+	}
+	return paths
+}
+
+var (
+	// debianBase is what a Debian root has besides apt and what is Essential.
+	debianBase = [...]string{
+		"systemd-sysv", "udev", "dbus", "kmod", // the system itself
+		"mount", "login", "passwd", "e2fsprogs", "procps", // what a person at the console expects
+		"iproute2", "iputils-ping", "less",
+		"open-iscsi", // takes over the session that the initramfs opened
+	}
+
+	// debianBoot is what it takes besides to boot by itself.
+	debianBoot = [...]string{
+		"linux-image-cloud-amd64", "initramfs-tools",
+		"busybox", "zstd", // recommended by initramfs-tools and open-iscsi; any normal installation has them
+	}
+
+	// debianWithout are the paths that packages do not get to install. The
+	// copyright files stay: their licences ask for that.
+	debianWithout = [...]string{
+		"path-exclude=/usr/share/man/*",
+		"path-exclude=/usr/share/info/*",
+		"path-exclude=/usr/share/locale/*",
+		"path-exclude=/usr/share/doc/*",
+		"path-include=/usr/share/doc/*/copyright",
+	}
+
+	// grubModules is what the embedded GRUB needs to read the root file system
+	// and to start a Linux kernel with a serial console.
+	grubModules = [...]string{
+		"biosdisk", "part_gpt", "ext2", "normal", "configfile", "linux", "serial", "terminal", "echo", "test", "ls", "cat", "reboot", "halt",
+	}
+)
+
+func debianPackages(selfBooting bool) []string {
+	packages := slices.Clone(debianBase[:])
+	if selfBooting {
+		packages = append(packages, debianBoot[:]...)
+	}
+	return packages
+}
