@@ -38,7 +38,7 @@ func (m Machine) Args() []string {
 		args = append(args, "-no-reboot")
 	}
 	for i, n := range m.NICs {
-		args = append(args, n.args(i, m.Kernel != "")...)
+		args = append(args, n.args(i, m)...)
 	}
 	for i, d := range m.Disks {
 		args = append(args, d.args(i, len(m.NICs))...)
@@ -50,13 +50,18 @@ func (m Machine) Args() []string {
 	return append(args, m.ExtraArgs...)
 }
 
+// virtioNet is the card that costs an emulated guest least.
+const virtioNet = "virtio-net-pci"
+
 func (m Machine) name() string   { return cmp.Or(m.Name, "machine") }
 func (m Machine) binary() string { return cmp.Or(m.Binary, "qemu-system-x86_64") }
 
+func (m Machine) kvm() bool { return m.Accel == KVM }
+
 func (m Machine) accelArgs() []string {
 	accel := "tcg,thread=multi"
-	if m.Accel != "" && m.Accel != TCG {
-		accel = m.Accel
+	if m.kvm() {
+		accel = "kvm"
 	}
 	return []string{"-accel", accel, "-cpu", cmp.Or(m.CPU, "max")}
 }
@@ -71,19 +76,21 @@ func (m Machine) kernelArgs() []string {
 	return args
 }
 
-// args describes the machine's i-th card, counted from 0.
-func (n NIC) args(i int, direct bool) []string {
+// args describes the card that is m's i-th, counted from 0.
+func (n NIC) args(i int, m Machine) []string {
 	id := fmt.Sprint("net", i)
-	mac := n.MAC.String()
-	if mac == "" {
-		mac = fmt.Sprintf("52:54:00:12:34:%02x", 0x56+i)
+	mac := cmp.Or(n.MAC.String(), fmt.Sprintf("52:54:00:12:34:%02x", 0x56+i))
+	device := fmt.Sprintf("%s,id=%s,mac=%s", cmp.Or(n.Model, virtioNet), nicID(i), mac)
+	if strings.HasPrefix(device, virtioNet) && !m.kvm() {
+		// Handing a guest's notification to another thread pays only where that spares the processor a way out of the
+		// guest. Emulated, iPXE downloads at twice the rate without.
+		device += ",ioeventfd=off"
 	}
-	device := fmt.Sprintf("%s,id=%s,mac=%s", cmp.Or(n.Model, "virtio-net-pci"), nicID(i), mac)
 	if n.MTU != 0 {
 		device += fmt.Sprint(",host_mtu=", n.MTU)
 	}
 	switch {
-	case n.ROM == RomNone || n.ROM == "" && direct:
+	case n.ROM == RomNone || n.ROM == "" && m.Kernel != "":
 		device += ",romfile="
 	case n.ROM != "":
 		device += ",romfile=" + escape(n.ROM)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"testing"
 )
 
@@ -12,20 +13,7 @@ import (
 func BenchmarkHostToHost(b *testing.B) {
 	for _, mtu := range []int{1500, 9000, maxMTU} {
 		b.Run(fmt.Sprint("mtu=", mtu), func(b *testing.B) {
-			l := newLAN(b, Config{MTU: mtu})
-			from, to := newHost(b, l, "from", "10.0.0.1/24"), newHost(b, l, "to", "10.0.0.2/24")
-			ln, err := to.Listen(b.Context(), "tcp", ":9")
-			if err != nil {
-				b.Fatal(err)
-			}
-			c, err := from.DialContext(b.Context(), "tcp", "10.0.0.2:9")
-			if err != nil {
-				b.Fatal(err)
-			}
-			sink, err := ln.Accept()
-			if err != nil {
-				b.Fatal(err)
-			}
+			c, sink := connect(b, newLAN(b, Config{MTU: mtu}))
 			benchStream(b, c, sink)
 		})
 	}
@@ -100,4 +88,41 @@ func drain(c net.Conn, frames int, credit <-chan struct{}) error {
 		return nil
 	}
 	return err
+}
+
+// BenchmarkRoundTrip is a question and an answer of 48 bytes, an iSCSI header's size, between two hosts.
+func BenchmarkRoundTrip(b *testing.B) {
+	c, s := connect(b, newLAN(b, Config{}))
+	var echo sync.WaitGroup
+	echo.Go(func() { io.Copy(s, s) })
+	defer echo.Wait()
+	defer c.Close()
+	buf := make([]byte, 48)
+	b.ResetTimer()
+	for range b.N {
+		if _, err := c.Write(buf); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// connect makes two hosts and a connection between them.
+func connect(b *testing.B, l *LAN) (client, server net.Conn) {
+	b.Helper()
+	from, to := newHost(b, l, "from", "10.0.0.1/24"), newHost(b, l, "to", "10.0.0.2/24")
+	ln, err := to.Listen(b.Context(), "tcp", ":9")
+	if err != nil {
+		b.Fatal(err)
+	}
+	client, err = from.DialContext(b.Context(), "tcp", "10.0.0.2:9")
+	if err != nil {
+		b.Fatal(err)
+	}
+	if server, err = ln.Accept(); err != nil {
+		b.Fatal(err)
+	}
+	return client, server
 }
