@@ -1,0 +1,57 @@
+// Package initiator reaches disks over iSCSI (RFC 7143): it finds targets, logs in
+// to one, and makes each of its logical units an io.ReaderAt and io.WriterAt.
+//
+//	s, err := initiator.Dial(ctx, initiator.Config{
+//		Initiator: "iqn.2026-01.com.example:machine",
+//		Target:    "iqn.2026-01.com.example:disk",
+//		Portal:    "192.0.2.1",
+//	})
+//	if err != nil {
+//		return err
+//	}
+//	defer s.Close()
+//	lun, err := s.OpenLUN(ctx, 0)
+//	if err != nil {
+//		return err
+//	}
+//	_, err = lun.ReadAt(p, 4096)
+//
+// Discover asks a portal for its targets. Session.Execute runs any SCSI command.
+// LUN.File makes a LUN an fs.File, which libraries for partitions and file systems
+// take.
+//
+// # How a session works
+//
+// A session has one TCP connection and three goroutines, whatever the number of
+// commands in flight. One reads: what the target sends for a command lands in the
+// slice of the command's caller. One answers the target's pings and sends our own.
+// One watches for sends that hang. Everything else is done by the goroutine that
+// called: it sends its commands as the target's command window allows, and the
+// data that the target asks for.
+//
+// A large request is cut to what the target takes at once and several of its
+// pieces are in flight together. Small requests gain from several goroutines.
+// All methods of Session and LUN may be called at the same time. In the steady
+// state they do not allocate.
+//
+// # When things go wrong
+//
+// Errors are of type *Error, which tells what was tried on which target; in it are
+// *scsi.Error for what the device refused, *iscsi.LoginError for what the target
+// did at login, and this package's sentinels.
+//
+// When a context ends, its commands are aborted at the target before the call
+// returns, so that a write that was given up does not happen later; a target that
+// does not answer that either loses the connection after Timeouts.Abort. After a
+// call has returned, nothing touches its buffers.
+//
+// A session whose connection is lost stays lost: all its commands, outstanding and
+// later, fail with an error that wraps ErrConnectionLost. It is not logged in
+// again; whether a write that failed so has happened is not known. Dial anew, with
+// the same ISID to replace what the target may have left of the old session.
+//
+// # Where to start reading
+//
+// dial.go for the login, session.go and command.go for a command's way out,
+// receive.go for its way back, transfer.go for how LUNs pipeline.
+package initiator
