@@ -61,6 +61,10 @@ const maxLoginRounds = 64
 // MaxRecvDataSegmentLength holds until the login is over (RFC 7143, 13.12).
 const maxLoginData = DefaultMaxRecvDataSegmentLength
 
+// maxLoginText is the most text that is taken from the other side at a time. Two
+// full PDUs leave room for long challenges and for keys not thought of yet.
+const maxLoginText = 2 * maxLoginData
+
 // Keys that the login code handles itself.
 const (
 	keyInitiatorName  = "InitiatorName"

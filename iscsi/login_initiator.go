@@ -75,6 +75,7 @@ func NewInitiatorLogin(cfg InitiatorConfig) (*InitiatorLogin, error) {
 	}
 	l := &InitiatorLogin{
 		cfg: cfg,
+		in:  TextAssembler{Max: maxLoginText},
 		neg: newNegotiator(cfg.Offer, cfg.Discovery, cfg.TSIH == 0),
 		result: InitiatorResult{
 			ISID: cfg.ISID, CmdSN: cfg.CmdSN, ExpStatSN: cfg.ExpStatSN,

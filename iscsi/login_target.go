@@ -80,13 +80,11 @@ type TargetLogin struct {
 	seen   map[string]bool
 	in     TextAssembler
 	out    TextSplitter
-	// granted is what the last response of a split text will say.
-	granted bool
-	next    Stage
-	rounds  int
-	result  TargetResult
-	done    bool
-	failed  bool
+	ready  bool // nothing is left to do in the stage but what out holds
+	rounds int
+	result TargetResult
+	done   bool
+	failed bool
 }
 
 // NewTargetLogin starts a login.
@@ -94,7 +92,12 @@ func NewTargetLogin(cfg TargetConfig) *TargetLogin {
 	if cfg.Window == 0 {
 		cfg.Window = 64
 	}
-	return &TargetLogin{cfg: cfg, result: TargetResult{StatSN: cfg.StatSN}, seen: map[string]bool{}}
+	return &TargetLogin{
+		cfg:    cfg,
+		in:     TextAssembler{Max: maxLoginText},
+		result: TargetResult{StatSN: cfg.StatSN},
+		seen:   map[string]bool{},
+	}
 }
 
 // Receive takes a request, fills in the response to send and returns its data
@@ -143,7 +146,7 @@ func (l *TargetLogin) receive(req *LoginRequest, data []byte, resp *LoginRespons
 		if len(data) > 0 || req.Continue {
 			return nil, loginErrorf(StatusInitiatorError, "the initiator interrupts the target's text")
 		}
-		return l.send(resp)
+		return l.send(req, resp)
 	}
 	if err := l.in.Add(data); err != nil {
 		return nil, err
@@ -160,7 +163,7 @@ func (l *TargetLogin) receive(req *LoginRequest, data []byte, resp *LoginRespons
 		return nil, err
 	}
 	l.out = NewTextSplitter(reply.Append(nil), maxLoginData)
-	return l.send(resp)
+	return l.send(req, resp)
 }
 
 // check looks at the header of a request.
@@ -189,24 +192,23 @@ func (l *TargetLogin) check(req *LoginRequest) error {
 }
 
 // send fills in the response with the next part of the text. The transition comes
-// with the last part.
-func (l *TargetLogin) send(resp *LoginResponse) ([]byte, error) {
+// with the last part at the earliest, if the request it answers asks for it.
+func (l *TargetLogin) send(req *LoginRequest, resp *LoginResponse) ([]byte, error) {
 	data, more := l.out.Next()
 	if more {
 		resp.Continue = true
 		return data, nil
 	}
-	if !l.granted {
+	if !l.ready || !req.Transit {
 		return data, nil
 	}
-	l.granted = false
-	if l.next == FullFeaturePhase {
+	if req.NextStage == FullFeaturePhase {
 		if err := l.establish(resp); err != nil {
 			return nil, err
 		}
 	}
-	resp.Transit, resp.NextStage = true, l.next
-	l.stage = l.next
+	resp.Transit, resp.NextStage = true, req.NextStage
+	l.stage = req.NextStage
 	return data, nil
 }
 
@@ -326,11 +328,12 @@ func (l *TargetLogin) receiveKey(kv KeyValue, reply *Text) error {
 	return l.neg.receive(kv, reply)
 }
 
-// decide settles whether the stage ends with this answer. An initiator that asks
+// decide settles whether the stage may end with this answer. An initiator that asks
 // for the transition while the authentication is going on, as some do in every
 // request, is kept in the stage.
 func (l *TargetLogin) decide(req *LoginRequest, reply *Text) error {
-	if !l.chap.ok() {
+	l.ready = l.chap.ok()
+	if !l.ready {
 		if l.stage != SecurityStage {
 			return loginErrorf(StatusAuthenticationFailed, "%s skips authentication, which is required", l.info.InitiatorName)
 		}
@@ -342,7 +345,6 @@ func (l *TargetLogin) decide(req *LoginRequest, reply *Text) error {
 	if l.stage == OperationalStage || req.Transit && req.NextStage == FullFeaturePhase {
 		l.neg.declare(reply)
 	}
-	l.granted, l.next = req.Transit, req.NextStage
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package iscsi_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // program returns the path of a program, or skips the test.
@@ -21,10 +23,13 @@ func program(t *testing.T, name, pkg string) string {
 	return path
 }
 
-// run runs a program and returns what it printed.
+// run runs a program and returns what it printed. One that hangs, as libiscsi's do
+// over an answer they do not expect, is ended.
 func run(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, out)
 	}

@@ -9,7 +9,8 @@ import (
 const masked = "***"
 
 // Secret is a CHAP secret. It does not print: fmt, log/slog and the encoders of
-// JSON and text show *** in its place. Reveal is the one way to its bytes.
+// JSON and text show *** in its place. Reveal is the one way to its bytes. (What
+// encoding/json makes of a map's key and fmt of %p is out of a type's hands.)
 type Secret string
 
 // Reveal returns the secret itself.

@@ -132,7 +132,7 @@ func (t *Text) Set(key, value string) {
 // Add adds a pair at the end.
 func (t *Text) Add(key, value string) { *t = append(*t, KeyValue{key, value}) }
 
-// secretKeys are the keys whose values String hides.
+// secretKey reports whether String hides the key's value.
 func secretKey(key string) bool { return key == "CHAP_R" }
 
 // String returns the pairs separated by blanks, for logs. CHAP responses are
