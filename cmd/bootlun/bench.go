@@ -38,14 +38,14 @@ func (c *vmBenchCommand) Run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	ours := &contender{name: "bootlun: iPXE, our kernel and image", lab: scenario.Lab{
-		Kernel: kernel.Image, Image: image, Disk: root.Path, Logger: log, Marks: scenario.ImageMarks(root.Up),
+		Kernel: kernel.Image, Image: image, Root: root, Logger: log,
 	}}
 	peer := &contender{name: "peer: iPXE sanboot, GRUB, Debian's initramfs with open-iscsi", lab: scenario.Lab{
-		Mode: netboot.ModeSANBoot, Disk: root.Path, Logger: log, Marks: scenario.SANBootMarks(root.Up),
+		Mode: netboot.ModeSANBoot, Root: root, Logger: log,
 	}}
 	for run := range c.Runs {
 		for _, each := range []*contender{ours, peer} {
-			if err := each.boot(ctx, root, run+1); err != nil {
+			if err := each.boot(ctx, run+1); err != nil {
 				return fmt.Errorf("%s: %w", each.name, err)
 			}
 		}
@@ -57,14 +57,14 @@ func (c *vmBenchCommand) Run(ctx context.Context, log *slog.Logger) error {
 }
 
 // boot runs one boot to the installed system's prompt and prints its timeline.
-func (c *contender) boot(ctx context.Context, root scenario.Root, run int) error {
+func (c *contender) boot(ctx context.Context, run int) error {
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
 	running, err := c.lab.Start(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = running.VM.Console.Expect(ctx, root.Up)
+	err = running.WaitUp(ctx)
 	fmt.Printf("%s, run %d\n", c.name, run)
 	running.Timeline.Print(os.Stdout)
 	if err = errors.Join(err, running.Stop()); err != nil {

@@ -51,9 +51,9 @@ func (c *vmRunCommand) Run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	lab := scenario.Lab{
-		Kernel: kernel.Image, Image: image, Disk: root.Path, KeepWrites: c.KeepWrites,
+		Kernel: kernel.Image, Image: image, Root: root, KeepWrites: c.KeepWrites,
 		Table: scenario.Source(c.Table), Cmdline: c.Cmdline, Memory: c.Memory,
-		Marks: scenario.ImageMarks(root.Up), Logger: log,
+		Logger: log,
 	}
 	interactive := !c.Oneshot && term.IsTerminal(int(os.Stdin.Fd()))
 	if !interactive {
@@ -72,18 +72,18 @@ func (c *vmRunCommand) Run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	if interactive {
-		err = c.attach(ctx, running, root)
+		err = c.attach(ctx, running)
 	} else {
-		err = c.once(ctx, running, root)
+		err = c.once(ctx, running)
 	}
 	return errors.Join(err, running.Stop())
 }
 
 // once waits for the system and shows how the machine got there.
-func (c *vmRunCommand) once(ctx context.Context, running *scenario.Running, root scenario.Root) error {
+func (c *vmRunCommand) once(ctx context.Context, running *scenario.Running) error {
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
-	_, err := running.VM.Console.Expect(ctx, root.Up)
+	err := running.WaitUp(ctx)
 	fmt.Print("\n\n", c.timeline(running))
 	if err == nil && c.KeepWrites {
 		// The system must write out what it holds.
@@ -94,7 +94,7 @@ func (c *vmRunCommand) once(ctx context.Context, running *scenario.Running, root
 
 // attach gives the machine's console to the user's terminal until he leaves it
 // (Ctrl-A x) or the machine is off.
-func (c *vmRunCommand) attach(ctx context.Context, running *scenario.Running, root scenario.Root) error {
+func (c *vmRunCommand) attach(ctx context.Context, running *scenario.Running) error {
 	fmt.Println("The machine's console; Ctrl-A x switches it off.")
 	old, err := term.MakeRaw(int(os.Stdin.Fd()))
 	if err != nil {
@@ -105,7 +105,7 @@ func (c *vmRunCommand) attach(ctx context.Context, running *scenario.Running, ro
 	shown := make(chan struct{})
 	go func() {
 		defer close(shown)
-		if _, err := running.VM.Console.Expect(watch, root.Up); err == nil {
+		if running.WaitUp(watch) == nil {
 			fmt.Print(strings.ReplaceAll("\n\n"+c.timeline(running), "\n", "\r\n"))
 		}
 	}()
