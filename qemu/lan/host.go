@@ -80,14 +80,14 @@ func (l *LAN) hostMAC(want net.HardwareAddr) (mac, error) {
 		return mac{0x02, 'l', 'u', 'n', byte(n >> 8), byte(n)}, nil
 	}
 	if len(want) != len(mac{}) {
-		return mac{}, fmt.Errorf("Ethernet address %q: want 6 bytes", want)
+		return mac{}, fmt.Errorf("bad Ethernet address %q: want 6 bytes", want)
 	}
 	m := mac(want)
 	if m.group() || m == (mac{}) {
-		return m, fmt.Errorf("Ethernet address %v is not one station's", m)
+		return m, fmt.Errorf("the Ethernet address %v is not one station's", m)
 	}
 	if slices.ContainsFunc(l.hosts, func(h *Host) bool { return h.mac == m }) {
-		return m, fmt.Errorf("Ethernet address %v is another host's already", m)
+		return m, fmt.Errorf("the Ethernet address %v is another host's already", m)
 	}
 	return m, nil
 }
