@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"os"
@@ -90,6 +91,15 @@ func TestBuild(t *testing.T) {
 	for _, name := range []string{"bin/loadinit", "bbin/bb"} {
 		if f := files[name]; f.Mode.Perm() != 0o755 || !bytes.HasPrefix(f.Data, []byte("\x7fELF")) {
 			t.Errorf("%s is no program: mode %v, %d bytes", name, f.Mode, len(f.Data))
+		}
+	}
+	info, err := buildinfo.Read(bytes.NewReader(files["bin/loadinit"].Data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range info.Settings {
+		if strings.HasPrefix(s.Key, "vcs") || s.Key == "CGO_ENABLED" && s.Value != "0" {
+			t.Errorf("init is built with %s=%s", s.Key, s.Value)
 		}
 	}
 	for _, f := range m.Files {
@@ -231,5 +241,14 @@ func TestBuildErrors(t *testing.T) {
 				t.Error("a failed build leaves an image")
 			}
 		})
+	}
+}
+
+// TestDefaults checks that all that an image carries by default can be found
+// with the go.mod that we have.
+func TestDefaults(t *testing.T) {
+	p := programs{packages: append(DefaultCommands(), DefaultInit), source: "."}
+	if err := p.hashSources(t.Context(), sha256.New()); err != nil {
+		t.Fatal(err)
 	}
 }

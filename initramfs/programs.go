@@ -75,23 +75,31 @@ func (p programs) compile(ctx context.Context, env goSettings, file string) erro
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	// mkuimage would build everything anew, the standard library included.
-	// The go command knows better what is up to date.
-	opts := &golang.BuildOpts{EnableInlining: true, ExtraArgs: []string{"-a=false"}}
-	level := llog.Sink(func(_ slog.Level, format string, v ...any) {
+	sink := llog.Sink(func(_ slog.Level, format string, v ...any) {
 		p.log.DebugContext(ctx, strings.TrimSpace(fmt.Sprintf(format, v...)))
 	})
-	return uimage.Create(&llog.Logger{Sink: level},
+	return uimage.Create(&llog.Logger{Sink: sink},
 		uimage.WithEnv(golang.DisableCGO(), golang.WithGOOS("linux"), golang.WithGOROOT(env.GOROOT),
 			golang.WithBuildTag(buildTag), golang.WithWorkingDir(p.source)),
-		uimage.WithCommands(opts, p.builder, p.packages...),
+		uimage.WithCommands(buildOptions(), p.builder, p.packages...),
 		uimage.WithTempDir(tmp),
 		uimage.WithSkipLDD(),
 		uimage.WithCPIOOutput(file))
 }
 
+// buildOptions are for a program that is small and the same wherever it is built.
+func buildOptions() *golang.BuildOpts {
+	return &golang.BuildOpts{EnableInlining: true, ExtraArgs: []string{
+		// mkuimage would build everything anew, the standard library included.
+		// The go command knows better what is up to date.
+		"-a=false",
+		// A commit that changes nothing in a program does not change its bytes.
+		"-buildvcs=false",
+	}}
+}
+
 // goSettings are what of "go env" matters here.
-type goSettings struct{ GOROOT, GOVERSION, GOARCH, GOAMD64, GOFLAGS string }
+type goSettings struct{ GOROOT, GOVERSION, GOARCH, GOAMD64, GOFLAGS, GOEXPERIMENT string }
 
 func goEnv(ctx context.Context, source string) (goSettings, error) {
 	var env goSettings
@@ -111,9 +119,10 @@ type goPackage struct {
 }
 
 type goModule struct {
-	Version string
-	Main    bool
-	Replace *goModule
+	Version   string
+	GoVersion string
+	Main      bool
+	Replace   *goModule
 }
 
 // key tells two builds apart whose results may differ: by the compiler, the
@@ -121,7 +130,7 @@ type goModule struct {
 // belong to no version.
 func (p programs) key(ctx context.Context, env goSettings) (string, error) {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %T %s %+v %q\n", recipe, p.builder, buildTag, env, p.packages)
+	fmt.Fprintf(h, "%s %T %s %+v %+v %q\n", recipe, p.builder, buildTag, *buildOptions(), env, p.packages)
 	out, err := goCommand(ctx, p.source, "list", "-m", "github.com/u-root/mkuimage", "github.com/u-root/gobusybox/src")
 	if err != nil {
 		return "", err
@@ -160,10 +169,13 @@ func (p goPackage) hash(h hash.Hash) error {
 	if p.Standard {
 		return nil // of the compiler's version
 	}
-	fmt.Fprintf(h, "%s", p.ImportPath)
-	if m := p.Module; m != nil && !m.Main && m.Replace == nil {
-		fmt.Fprintf(h, "@%s\n", m.Version)
-		return nil
+	fmt.Fprint(h, p.ImportPath)
+	if m := p.Module; m != nil {
+		fmt.Fprintf(h, "@%s go%s", m.Version, m.GoVersion)
+		if !m.Main && m.Replace == nil {
+			fmt.Fprintln(h)
+			return nil
+		}
 	}
 	for _, name := range slices.Concat(p.GoFiles, p.SFiles, p.HFiles, p.EmbedFiles) {
 		data, err := os.ReadFile(filepath.Join(p.Dir, name))

@@ -27,7 +27,7 @@ type Config struct {
 	CommandLine string
 	// Insert puts a module file into the kernel, with its parameters. It must
 	// treat a module that is there already as success. Default: the system
-	// call finit_module.
+	// calls for that; a file that ends in .zst is decompressed first.
 	Insert func(file, parameters string) error
 	// Logger hears of each module loaded, at level Debug; nil discards.
 	Logger *slog.Logger
