@@ -27,8 +27,7 @@ func (vm *VM) SetLink(ctx context.Context, n int, up bool) error {
 	return vm.execute(ctx, "set_link", map[string]any{"name": nicID(n), "up": up})
 }
 
-// ReadMemory reads size bytes of the machine's physical memory from addr. It must be memory: QEMU reads zeros where there
-// is none.
+// ReadMemory reads size bytes of the machine's physical memory from addr, at least one.
 func (vm *VM) ReadMemory(ctx context.Context, addr uint64, size int) ([]byte, error) {
 	if size <= 0 {
 		return nil, fmt.Errorf("qemu: %s: reading %d bytes of memory", vm.name, size) // QEMU takes it for 2^64 bytes.

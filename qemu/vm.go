@@ -93,7 +93,8 @@ func (vm *VM) start(m Machine, binary string) error {
 	return nil
 }
 
-// reap is why a process whose monitor failed ended: what it says itself when it is about to end, else the monitor's error.
+// reap ends a process whose monitor failed, and says why: in its own words where it ended by itself, as it does when it
+// dislikes its arguments.
 func (vm *VM) reap(err error) error {
 	if errors.Is(err, qmp.ErrClosed) {
 		select {
@@ -144,9 +145,9 @@ func (vm *VM) result(err error, stderr string) error {
 	case err == nil || errors.Is(cause, errStopped):
 		return nil
 	case cause != nil:
-		return fmt.Errorf("qemu: %s: killed: %w", vm.name, cause)
+		return fmt.Errorf("killed: %w", cause)
 	}
-	return fmt.Errorf("qemu: %s: %w: %s", vm.name, err, cmp.Or(stderr, "(nothing on its standard error)"))
+	return fmt.Errorf("%w: %s", err, cmp.Or(stderr, "(nothing on its standard error)"))
 }
 
 // Done is closed when the VM has ended.
@@ -157,7 +158,10 @@ func (vm *VM) Done() <-chan struct{} { return vm.done }
 func (vm *VM) Wait() error {
 	<-vm.done
 	<-vm.QMP.Done()
-	return vm.err
+	if vm.err != nil {
+		return fmt.Errorf("qemu: %s: %w", vm.name, vm.err)
+	}
+	return nil
 }
 
 // Stop pulls the plug: the guest is not asked, but QEMU writes out what the guest has given to its disks. It returns
