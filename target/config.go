@@ -36,8 +36,8 @@ type Config struct {
 	// require them.
 	Offer iscsi.Offer
 
-	// QueueDepth is how many commands a session may have outstanding; 0 means
-	// 128.
+	// QueueDepth is how many commands a session may have outstanding, at most
+	// 4096; 0 means 128.
 	QueueDepth int
 
 	// MaxSessions bounds the sessions; 0 means 4096. MaxPendingLogins bounds
@@ -128,6 +128,9 @@ type LUN struct {
 	Vendor, Product, Revision, Serial string
 }
 
+// maxQueueDepth bounds what a session can hold by commands alone.
+const maxQueueDepth = 4096
+
 // Defaults of Config and LUN.
 const (
 	defaultQueueDepth    = 128
@@ -180,6 +183,9 @@ func setDefault[T comparable](v *T, def T) {
 func (c *Config) check() error {
 	if c.QueueDepth < 0 || c.MaxSessions < 0 || c.MaxPendingLogins < 0 {
 		return errors.New("target: QueueDepth, MaxSessions and MaxPendingLogins must not be negative")
+	}
+	if c.QueueDepth > maxQueueDepth {
+		return fmt.Errorf("target: QueueDepth is %d, at most %d can be", c.QueueDepth, maxQueueDepth)
 	}
 	if c.MaxSessions > maxTSIH {
 		return fmt.Errorf("target: MaxSessions is %d, at most %d sessions can be told apart", c.MaxSessions, maxTSIH)

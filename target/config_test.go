@@ -35,6 +35,7 @@ func TestConfigErrors(t *testing.T) {
 		"no user":                 one(target.Target{Name: testTarget, CHAP: &iscsi.CHAPServer{}}),
 		"at most 65535 sessions":  {MaxSessions: 70000},
 		"must not be negative":    {QueueDepth: -1},
+		"at most 4096 can be":     {QueueDepth: 5000},
 	} {
 		if _, err := target.New(cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want an error with %q", err, want)

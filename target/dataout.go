@@ -196,19 +196,23 @@ func (o *dataOut) remove(ttt uint32) burst {
 // consume has the operation take a burst that has arrived whole, and goes on
 // with the task. The caller gives its pin away.
 func (t *task) consume(b burst, wait bool) {
-	if n := t.useful(b.off, b.got); n > 0 && !t.hasFailed() {
-		switch t.tryGate(func() { t.consume(b, true) }) {
+	n := t.useful(b.off, b.got)
+	if n > 0 && !t.mayRun {
+		switch t.tryGate(t.consumeLater(b)) {
 		case gateAsleep:
 			return
-		case gateOpen:
-			err := t.take(&b, n, wait)
-			if errors.Is(err, errWait) {
-				t.later(func() { t.consume(b, true) })
-				return
-			}
-			if err != nil {
-				t.failData(err)
-			}
+		case gateAborted:
+			n = 0
+		}
+	}
+	if n > 0 && !t.hasFailed() {
+		err := t.take(&b, n, wait)
+		if errors.Is(err, errWait) {
+			t.later(t.consumeLater(b))
+			return
+		}
+		if err != nil {
+			t.failData(err)
 		}
 	}
 	t.s.srv.buffers.put(b.buf)
@@ -218,6 +222,12 @@ func (t *task) consume(b burst, wait bool) {
 	}
 	t.sendR2Ts()
 	t.unpin()
+}
+
+// consumeLater is consume by a worker. It is a function of its own to have only
+// those tasks allocate that need it.
+func (t *task) consumeLater(b burst) func() {
+	return func() { t.consume(b, true) }
 }
 
 // take gives the first n bytes of a burst to the operation: as they come if it
@@ -248,7 +258,7 @@ func (t *task) took(b *burst) bool {
 	s.solicited -= b.solicited()
 	s.feedStarved()
 	idle := t.out.busy == 0 && len(t.out.bursts) == 0
-	return idle && (t.failed || t.out.taken >= t.want)
+	return idle && !t.aborted && (t.failed || t.out.taken >= t.want)
 }
 
 // failData is fail for a task that others may be looking at.

@@ -37,5 +37,6 @@
 // # Limits
 //
 // Sessions have one connection and error recovery level 0. There are no
-// reservations yet, no MODE SELECT, and GET LBA STATUS says that all is mapped.
+// reservations, MODE SELECT changes write protection only, and GET LBA STATUS
+// says that all is mapped.
 package target

@@ -15,8 +15,10 @@ func (c *conn) login() error {
 		fmt.Errorf("the login took longer than %v", c.srv.cfg.LoginTimeout))
 	defer cancel()
 	res, err := iscsi.ServeLogin(ctx, c.pdu, iscsi.TargetConfig{
-		Authorize:      c.authorize,
-		Establish:      c.establish,
+		Authorize: c.authorize,
+		Establish: func(info iscsi.LoginInfo, params iscsi.Params) (uint16, iscsi.LoginStatus) {
+			return c.establish(ctx, info, params)
+		},
 		PortalGroupTag: c.srv.cfg.PortalGroupTag,
 		Window:         uint32(c.srv.cfg.QueueDepth),
 	})
@@ -64,9 +66,9 @@ func (c *conn) join(info iscsi.LoginInfo, a iscsi.Access) iscsi.Access {
 }
 
 // establish makes the session of a login that has passed.
-func (c *conn) establish(info iscsi.LoginInfo, params iscsi.Params) (uint16, iscsi.LoginStatus) {
+func (c *conn) establish(ctx context.Context, info iscsi.LoginInfo, params iscsi.Params) (uint16, iscsi.LoginStatus) {
 	s := newSession(c, info, params)
-	if status := c.srv.establish(s); status != iscsi.StatusSuccess {
+	if status := c.srv.establish(ctx, s); status != iscsi.StatusSuccess {
 		return 0, status
 	}
 	s.join()

@@ -72,11 +72,9 @@ const (
 	gateAborted             // there is nothing more to do
 )
 
-// tryGate puts off a step of a task until the task may run.
+// tryGate puts off a step of a task until the task may run. A task with mayRun
+// need not ask.
 func (t *task) tryGate(step func()) gate {
-	if t.mayRun {
-		return gateOpen
-	}
 	t.s.mu.Lock()
 	defer t.s.mu.Unlock()
 	switch {

@@ -79,7 +79,7 @@ func TestSecondConnection(t *testing.T) {
 
 func TestTooManySessions(t *testing.T) {
 	addr, srv := serve(t, target.Config{Targets: []*target.Target{disk(store.NewMemory(diskSize))}, MaxSessions: 2})
-	a := connect(t, addr, withISID(1))
+	connect(t, addr, withISID(1))
 	connect(t, addr, withISID(2))
 	_, err := tryConnect(t, addr, withISID(3))
 	var refused *iscsi.LoginError
@@ -89,8 +89,7 @@ func TestTooManySessions(t *testing.T) {
 	if n := len(srv.Sessions()); n != 2 {
 		t.Errorf("%d sessions, want 2", n)
 	}
-	a = connect(t, addr, withISID(1)) // in place of the first
-	a.ping()
+	connect(t, addr, withISID(1)).ping() // in place of the first
 }
 
 func TestDiscovery(t *testing.T) {

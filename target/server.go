@@ -239,8 +239,9 @@ func (s *Server) newTSIH() uint16 {
 }
 
 // establish enters a session into the books, in place of the one that it
-// reinstates, and waits for that one's end (RFC 7143, 6.3.5).
-func (s *Server) establish(n *session) iscsi.LoginStatus {
+// reinstates, and waits for that one's end (RFC 7143, 6.3.5), as long as ctx
+// lets it.
+func (s *Server) establish(ctx context.Context, n *session) iscsi.LoginStatus {
 	s.mu.Lock()
 	var old *session
 	for _, o := range s.sessions {
@@ -262,8 +263,9 @@ func (s *Server) establish(n *session) iscsi.LoginStatus {
 		old.conn.close(errReinstated)
 		select {
 		case <-old.over:
-		case <-n.conn.done.Done():
+		case <-ctx.Done():
 			s.forget(n)
+			close(n.over)
 			return iscsi.StatusTargetError
 		}
 	}

@@ -230,12 +230,14 @@ func (t *task) isAborted() bool {
 // gives its pin away.
 func (t *task) run(wait bool) {
 	if !t.failed {
-		switch t.tryGate(t.runLater) {
-		case gateAsleep:
-			return
-		case gateAborted:
-			t.unpin()
-			return
+		if !t.mayRun {
+			switch t.tryGate(t.runLater) {
+			case gateAsleep:
+				return
+			case gateAborted:
+				t.unpin()
+				return
+			}
 		}
 		err := t.op.run(t, wait)
 		if errors.Is(err, errWait) {
