@@ -38,7 +38,9 @@ func Debian(ctx context.Context, path string, c DebianConfig) error {
 	}
 	defer os.RemoveAll(b.dir)
 	b.Log.Info("installing Debian; this takes about a minute", "suite", b.Suite, "packages", len(b.packages()))
-	if err := mmdebstrap.run(ctx, b.Log, b.environment(), b.arguments()...); err != nil {
+	if err := mmdebstrap.run(ctx, b.Log, b.environment(), b.arguments()...); ctx.Err() != nil {
+		return fmt.Errorf("install Debian %s: %w", b.Suite, err)
+	} else if err != nil {
 		return fmt.Errorf("install Debian %s (needs a mirror that can be reached and, without root, subordinate ids in /etc/subuid and /etc/subgid): %w", b.Suite, err)
 	}
 	b.Log.Info("writing the Debian root", "image", path, "bytes", b.Size)

@@ -4,14 +4,21 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 
 	backend "github.com/diskfs/go-diskfs/backend/file"
 	"github.com/diskfs/go-diskfs/filesystem/ext4"
 	"github.com/google/uuid"
 )
 
-// blockSize is that of the file systems made here.
-const blockSize = 4096
+const (
+	// blockSize is that of the file systems made here.
+	blockSize = 4096
+
+	// maxName is how long a name go-diskfs can write, in bytes; ext4 has room
+	// for 255.
+	maxName = 244
+)
 
 // writeExt4 makes an ext4 file system of size bytes at offset start of f, with
 // tree in it. Everything belongs to root.
@@ -43,6 +50,9 @@ func writeExt4(f *os.File, start, size int64, label string, id uuid.UUID, tree [
 }
 
 func (e entry) writeTo(filesystem *ext4.FileSystem) error {
+	if len(path.Base(e.path)) > maxName {
+		return fmt.Errorf("a name has at most %d bytes here", maxName)
+	}
 	switch {
 	case e.mode&fs.ModeSymlink != 0:
 		return filesystem.Symlink(e.target, e.path)
@@ -58,8 +68,8 @@ func (e entry) writeTo(filesystem *ext4.FileSystem) error {
 	return filesystem.Chmod(e.path, e.mode)
 }
 
-func writeFile(filesystem *ext4.FileSystem, path string, data []byte) error {
-	f, err := filesystem.OpenFile(path, os.O_CREATE|os.O_RDWR)
+func writeFile(filesystem *ext4.FileSystem, name string, data []byte) error {
+	f, err := filesystem.OpenFile(name, os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		return err
 	}
