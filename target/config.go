@@ -265,16 +265,3 @@ func (l *LUN) check() error {
 	}
 	return nil
 }
-
-// allows tells whether the target exists for an initiator.
-func (t *Target) allows(initiator string) bool {
-	if len(t.AllowedInitiators) == 0 {
-		return true
-	}
-	for _, pattern := range t.AllowedInitiators {
-		if ok, _ := path.Match(pattern, initiator); ok {
-			return true
-		}
-	}
-	return false
-}

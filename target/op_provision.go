@@ -52,10 +52,6 @@ func checkWriteSame(t *task) error {
 	if !x.NoData {
 		t.want = t.unit().blockSize()
 	}
-	t.aux = 0
-	if x.Unmap {
-		t.aux = 1
-	}
 	return nil
 }
 
@@ -67,13 +63,14 @@ func runWriteSame(t *task, wait bool) error {
 		return errWait
 	}
 	u := t.unit()
+	x, _ := scsi.ParseTransfer((*scsi.CDB)(&t.cdb))
 	var block []byte
 	if t.params != nil {
 		block = t.params.b[:t.want]
 	}
 	var err error
 	switch {
-	case t.aux != 0:
+	case x.Unmap:
 		err = u.discard(t.off, t.length)
 	case !allZero(block):
 		err = t.repeat(block)

@@ -158,7 +158,7 @@ func checkVerify(t *task) error {
 	if err != nil {
 		return err
 	}
-	t.aux = uint64(x.ByteCheck)
+	t.byteCheck = x.ByteCheck
 	switch x.ByteCheck {
 	case verifyEach:
 		t.want = t.length
@@ -174,7 +174,7 @@ func checkVerify(t *task) error {
 
 // takeVerify compares data with the medium.
 func takeVerify(t *task, p []byte, off int64, wait bool) error {
-	if t.aux == verifySame {
+	if t.byteCheck == verifySame {
 		if !wait {
 			return errWait
 		}
@@ -185,7 +185,7 @@ func takeVerify(t *task, p []byte, off int64, wait bool) error {
 
 // runVerify reads the medium, if there was no data to compare it with.
 func runVerify(t *task, wait bool) error {
-	if t.aux != verifyMedium {
+	if t.byteCheck != verifyMedium {
 		return nil
 	}
 	if !wait {

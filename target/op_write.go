@@ -92,13 +92,13 @@ func checkWriteVerify(t *task) error {
 	if x.ByteCheck > verifyEach {
 		return scsi.InvalidCDBField(1, 2)
 	}
-	t.aux = uint64(x.ByteCheck)
+	t.byteCheck = x.ByteCheck
 	return nil
 }
 
 // takeWriteVerify writes data and compares what the medium then has with it.
 func takeWriteVerify(t *task, p []byte, off int64, wait bool) error {
-	if err := t.unit().write(p, t.off+off, wait); err != nil || t.aux != verifyEach {
+	if err := t.unit().write(p, t.off+off, wait); err != nil || t.byteCheck != verifyEach {
 		return err
 	}
 	return t.unit().compare(t.s, p, t.off+off, wait)
@@ -107,7 +107,7 @@ func takeWriteVerify(t *task, p []byte, off int64, wait bool) error {
 // runWriteVerify takes the data to the medium, and if it has not been compared
 // reads it back.
 func runWriteVerify(t *task, wait bool) error {
-	if err := t.unit().flush(wait); err != nil || t.aux == verifyEach {
+	if err := t.unit().flush(wait); err != nil || t.byteCheck == verifyEach {
 		return err
 	}
 	return readThrough(t)
@@ -232,9 +232,9 @@ func readThrough(t *task) error {
 // eachPiece calls f for the task's range, piece by piece, unless the task is
 // aborted. It is for workers.
 func (t *task) eachPiece(f func(off int64, n int) error) error {
-	for ; t.progress < t.length && !t.isAborted(); t.progress += maxSegment {
-		n := min(maxSegment, t.length-t.progress)
-		if err := f(t.off+t.progress, int(n)); err != nil {
+	for done := int64(0); done < t.length && !t.isAborted(); done += maxSegment {
+		n := min(maxSegment, t.length-done)
+		if err := f(t.off+done, int(n)); err != nil {
 			return err
 		}
 	}

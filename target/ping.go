@@ -56,3 +56,21 @@ func (c *conn) pong() {
 	defer c.sess.mu.Unlock()
 	c.ping.answered = true
 }
+
+// nopOut answers a ping, or takes the answer to one (RFC 7143, 11.18).
+func (c *conn) nopOut(r *request) error {
+	var p iscsi.NOPOut
+	if err := p.Decode(&r.bhs); err != nil {
+		return err
+	}
+	if p.TTT != iscsi.ReservedTag {
+		c.pong()
+	}
+	if p.ITT == iscsi.ReservedTag {
+		return nil
+	}
+	data := r.bytes()
+	data = data[:min(len(data), c.sess.params.MaxSendDataSegmentLength)]
+	c.out.send(c.sess, &iscsi.NOPIn{LUN: p.LUN, ITT: p.ITT, TTT: iscsi.ReservedTag}, data)
+	return nil
+}

@@ -39,25 +39,24 @@ type task struct {
 	segment   int // the most data that one Data-In may have
 
 	// What it means, set by its operation's check.
-	off    int64 // where on the medium it begins
-	length int64 // how much of the medium it covers
-	in     int64 // bytes it has for the initiator, if all goes well
-	want   int64 // bytes it takes from the initiator
-	demand int64 // bytes it would take if the initiator were to send them
-	fua    bool
-	aux    uint64 // for the operation's own use
+	off       int64 // where on the medium it begins
+	length    int64 // how much of the medium it covers
+	in        int64 // bytes it has for the initiator, if all goes well
+	want      int64 // bytes it takes from the initiator
+	demand    int64 // bytes it would take if the initiator were to send them
+	fua       bool
+	byteCheck uint8 // BYTCHK
 
 	// Progress of run, and its outcome.
-	progress int64   // of the operation's own counting
-	sent     uint32  // bytes of Data-In queued
-	dataSN   uint32  // of the next Data-In
-	tail     *buffer // data that goes out with the status
-	tailLen  int
-	params   *buffer // parameter data from the initiator: want bytes
-	mayRun   bool    // was not dormant at its start
-	failed   bool    // and so has sense data
-	sense    scsi.Sense
-	status   scsi.Status
+	sent    uint32  // bytes of Data-In queued
+	dataSN  uint32  // of the next Data-In
+	tail    *buffer // data that goes out with the status
+	tailLen int
+	params  *buffer // parameter data from the initiator: want bytes
+	mayRun  bool    // was not dormant at its start
+	failed  bool    // and so has sense data
+	sense   scsi.Sense
+	status  scsi.Status
 
 	// Guarded by session.mu.
 	serial   uint64 // which task this is; tasks are used again

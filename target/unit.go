@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/bits"
+	"path"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,15 +20,16 @@ type target struct {
 	name    string // normalised
 	alias   string
 	chap    *iscsi.CHAPServer
-	allowed Target // for allows
+	allowed []string // patterns of initiators; none: all are
 	units   map[int]*unit
 	luns    []uint64 // of units, in the coding of REPORT LUNS
 }
 
 func newTarget(cfg *Target) *target {
 	name, _ := iscsi.ParseName(cfg.Name) // checked before
-	t := &target{name: name, alias: cfg.Alias, units: make(map[int]*unit)}
-	t.allowed.AllowedInitiators = slices.Clone(cfg.AllowedInitiators)
+	t := &target{
+		name: name, alias: cfg.Alias, allowed: slices.Clone(cfg.AllowedInitiators), units: make(map[int]*unit),
+	}
 	if cfg.CHAP != nil {
 		chap := *cfg.CHAP
 		t.chap = &chap
@@ -41,7 +43,16 @@ func newTarget(cfg *Target) *target {
 	return t
 }
 
-func (t *target) allows(initiator string) bool { return t.allowed.allows(initiator) }
+// allows tells whether the target exists for an initiator.
+func (t *target) allows(initiator string) bool {
+	if len(t.allowed) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(t.allowed, func(pattern string) bool {
+		ok, _ := path.Match(pattern, initiator) // checked before
+		return ok
+	})
+}
 
 // unit is a logical unit.
 type unit struct {
