@@ -18,6 +18,24 @@ test   libiscsi-bin     an initiator and its conformance suite, run against our 
 test   tgt              a target, served to our initiator
 test   istgt            another target, served to our initiator
 test   fdisk            checks our partition tables
+test   xfsprogs         makes file systems for us to find; so do the next ones
+test   btrfs-progs      .
+test   dosfstools       .
+test   squashfs-tools   .
+test   f2fs-tools       .
+test   erofs-utils      .
+test   cryptsetup-bin   .
+test   cpio             unpacks our archives
+test   iproute2         makes network namespaces
+test   udhcpc           a client of our DHCP server; so is the next one
+test   isc-dhcp-client  .
+test   tftp-hpa         a client of our TFTP server; so are the next two
+test   atftp            .
+test   busybox          .
+test   curl             a client of our HTTP server
+test   ipxe             boot loaders for our TFTP server to serve
+test   ovmf             UEFI firmware to boot from it
+test   tcpdump          reads our captures
 LIST
 }
 
@@ -27,7 +45,7 @@ for group in "$@"; do
 	[ -n "$list" ] || { echo "deps.sh: no group '$group'; there are: boot debian test" >&2; exit 2; }
 	while read -r _ package reason; do
 		dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed && continue
-		echo "missing: $package ($reason)"
+		echo "missing: $package ($reason)" | sed 's/ (\.)$//'
 		missing="$missing $package"
 	done <<LIST
 $list

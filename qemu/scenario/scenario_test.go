@@ -130,9 +130,10 @@ func TestBootTiny(t *testing.T) {
 				t.Errorf("table: %q, want %q", got, tt.table)
 			}
 			// The shell of the booted system sees the LUN as its root, and writes to it.
+			expect(ctx, t, running, `^\$ `)
 			send(t, running, "cat /sys/class/iscsi_session/session*/targetname; echo wrote > /file && cat /file")
-			expect(ctx, t, running, "(?m)^"+regexp.QuoteMeta(scenario.TargetName))
-			expect(ctx, t, running, "(?m)^wrote")
+			expect(ctx, t, running, "^"+regexp.QuoteMeta(scenario.TargetName))
+			expect(ctx, t, running, "^wrote")
 		})
 	}
 }
@@ -159,8 +160,8 @@ func TestBootDebian(t *testing.T) {
 			send(t, running, scenario.RootPassword)
 			expect(ctx, t, running, `# $`)
 			send(t, running, "findmnt -no SOURCE,FSTYPE /; cat /sys/class/iscsi_session/session*/targetname")
-			expect(ctx, t, running, `(?m)^/dev/sda1 +ext4`)
-			expect(ctx, t, running, "(?m)^"+regexp.QuoteMeta(scenario.TargetName))
+			expect(ctx, t, running, `^/dev/sda1 +ext4`)
+			expect(ctx, t, running, "^"+regexp.QuoteMeta(scenario.TargetName))
 		})
 	}
 }
