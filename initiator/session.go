@@ -1,8 +1,204 @@
 package initiator
 
-const tagIndexBits = 10
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
 
-// Session is a logged-in session.
-type Session struct{}
+	"github.com/bootlun/bootlun/iscsi"
+)
 
-func newSession(*Config, *loggedIn) *Session { return nil }
+// Session is a logged-in session. Its methods may be called at the same time.
+type Session struct {
+	cfg    *Config
+	addr   iscsi.TargetAddress
+	result iscsi.InitiatorResult
+	params iscsi.Params
+	conn   *iscsi.Conn
+
+	// Sending. Who takes both locks takes wmu before mu.
+	wmu     sync.Mutex
+	waiting atomic.Int32 // who wants wmu
+	flush   flushWatch
+	// turn is held by the one goroutine that may send the next command, which it
+	// does when the window is open; opened wakes it.
+	turn, opened        chan struct{}
+	nextCmdSN, maxCmdSN atomic.Uint32
+	expStatSN           atomic.Uint32
+
+	// mu guards refuse, err, and those fields of tasks and calls that the receiver
+	// also uses.
+	mu     sync.Mutex
+	tasks  []task
+	free   chan *task // the tasks not in use
+	calls  sync.Pool
+	refuse error         // why no more commands are taken
+	err    error         // why the connection is gone
+	dead   chan struct{} // closed when err is set
+
+	received  chan struct{} // closed when the receiver has ended
+	heard     atomic.Uint32 // counts PDUs received
+	loggedOut chan iscsi.LogoutResult
+	chores    chan iscsi.NOPOut
+	leave     chan time.Duration
+	closing   sync.Once
+	wg        sync.WaitGroup
+}
+
+func newSession(cfg *Config, l *loggedIn) *Session {
+	s := &Session{
+		cfg: cfg, addr: l.addr, result: l.result, params: l.result.Params, conn: l.conn,
+		turn: make(chan struct{}, 1), opened: make(chan struct{}, 1),
+		tasks: make([]task, cfg.MaxCommands), free: make(chan *task, cfg.MaxCommands),
+		dead: make(chan struct{}), received: make(chan struct{}),
+		loggedOut: make(chan iscsi.LogoutResult, 1),
+		chores:    make(chan iscsi.NOPOut, maxChores), leave: make(chan time.Duration, 1),
+	}
+	s.nextCmdSN.Store(l.result.CmdSN)
+	s.maxCmdSN.Store(l.result.MaxCmdSN)
+	s.expStatSN.Store(l.result.ExpStatSN)
+	for i := range s.tasks {
+		s.tasks[i].index = uint32(i)
+		s.free <- &s.tasks[i]
+	}
+	s.wg.Go(s.receive)
+	s.wg.Go(s.answer)
+	s.wg.Go(s.keep)
+	return s
+}
+
+// Target returns the target's name.
+func (s *Session) Target() string { return s.cfg.Target }
+
+// Portal returns the address that the session is connected to, after redirects, as
+// "host:port".
+func (s *Session) Portal() string { return s.addr.HostPort() }
+
+// Login returns what the login came to: identifiers and the values negotiated.
+func (s *Session) Login() iscsi.InitiatorResult { return s.result }
+
+// Done returns a channel that is closed when the session's connection is gone,
+// because it is lost or was closed.
+func (s *Session) Done() <-chan struct{} { return s.dead }
+
+// Close logs out and closes the connection; commands in flight fail with ErrClosed.
+// It returns within Timeouts.Logout, with an error if the target did not confirm
+// the logout. The first call counts; others wait for it.
+func (s *Session) Close() error {
+	var err error
+	s.closing.Do(func() { err = s.close() })
+	s.wg.Wait()
+	return err
+}
+
+func (s *Session) close() error {
+	s.mu.Lock()
+	err := s.err
+	s.refuse = ErrClosed
+	s.mu.Unlock()
+	if err == nil {
+		limit := time.AfterFunc(s.cfg.Timeouts.Logout, func() {
+			s.fail(fmt.Errorf("no answer to the logout within %v", s.cfg.Timeouts.Logout))
+		})
+		err = s.logout()
+		limit.Stop()
+	}
+	s.end(ErrClosed)
+	if err != nil {
+		return s.wrap("log out", err)
+	}
+	return nil
+}
+
+// logout logs out and waits for the answer.
+func (s *Session) logout() error {
+	if err := s.sendLogout(); err != nil {
+		return err
+	}
+	select {
+	case r := <-s.loggedOut:
+		if r != iscsi.LogoutClosed {
+			return fmt.Errorf("the target answers: %v", r)
+		}
+		return nil
+	case <-s.dead:
+		return s.cause()
+	}
+}
+
+func (s *Session) sendLogout() error {
+	return s.send(&iscsi.LogoutRequest{Immediate: true, Reason: iscsi.LogoutSession, ITT: logoutTag})
+}
+
+// fail gives the connection up.
+func (s *Session) fail(cause error) { s.end(fmt.Errorf("%w: %w", ErrConnectionLost, cause)) }
+
+// end closes the connection; the first cause counts.
+func (s *Session) end(err error) {
+	s.mu.Lock()
+	first := s.err == nil
+	if first {
+		if s.refuse != nil && errors.Is(s.refuse, ErrClosed) {
+			err = errors.Join(ErrClosed, ignoreClosed(err))
+		}
+		s.err = err
+		close(s.dead)
+	}
+	s.mu.Unlock()
+	if first {
+		s.conn.Close()
+	}
+}
+
+// ignoreClosed returns nil for ErrClosed itself.
+func ignoreClosed(err error) error {
+	if err == ErrClosed {
+		return nil
+	}
+	return err
+}
+
+// cause returns why the connection is gone, or nil.
+func (s *Session) cause() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+func (s *Session) wrap(op string, err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return err
+	}
+	return &Error{Op: op, Target: s.cfg.Target, Portal: s.addr.HostPort(), Err: err}
+}
+
+// A flushWatch tells the keeper of a write that hangs.
+type flushWatch struct {
+	mu    sync.Mutex
+	ctx   context.Context // of the write in progress, nil if there is none
+	count uint64          // of writes so far
+}
+
+func (f *flushWatch) begin(ctx context.Context) {
+	f.mu.Lock()
+	f.ctx = ctx
+	f.count++
+	f.mu.Unlock()
+}
+
+func (f *flushWatch) end() {
+	f.mu.Lock()
+	f.ctx = nil
+	f.mu.Unlock()
+}
+
+// now returns the context and number of the write in progress.
+func (f *flushWatch) now() (context.Context, uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ctx, f.count
+}

@@ -1,0 +1,179 @@
+package initiator
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/bootlun/bootlun/iscsi"
+	"github.com/bootlun/bootlun/scsi"
+)
+
+// Command is a SCSI command.
+type Command struct {
+	LUN iscsi.LUN
+	CDB scsi.CDB
+	// In receives what the command reads, Out is what it writes; their lengths are
+	// what the target is told to expect. At most one of them is not empty.
+	In, Out []byte
+}
+
+// Result is a command's outcome.
+type Result struct {
+	Status scsi.Status
+	// Sense is the sense data as the target sent it, empty if it sent none.
+	Sense []byte
+	// Residual is the bytes of In or Out that were not transferred, which are its
+	// last. Negative, it is the bytes that the command had to transfer beyond the
+	// buffer's end.
+	Residual int
+}
+
+// Err returns nil for a command that succeeded, else an *scsi.Error.
+func (r *Result) Err() error { return scsi.ResultError(r.Status, r.Sense) }
+
+// Execute runs a command, whatever its status comes to: see Result.Err. An error
+// means that the command has no status. If ctx ends, the command is aborted. Unit
+// attentions are results like others.
+func (s *Session) Execute(ctx context.Context, cmd Command) (Result, error) {
+	c := s.begin(ctx)
+	defer s.finish(c)
+	r, err := c.execute(&cmd)
+	if err != nil {
+		return Result{}, s.wrap(fmt.Sprintf("%s on LUN %v", cmd.CDB.Name(), cmd.LUN), err)
+	}
+	return r, nil
+}
+
+func (c *call) execute(cmd *Command) (Result, error) {
+	if _, err := c.start(cmd, 0, true); err != nil {
+		return Result{}, err
+	}
+	t, err := c.wait()
+	if err != nil {
+		return Result{}, c.giveUp(err)
+	}
+	r := Result{Status: t.status, Residual: t.residual}
+	if len(t.sense) > 0 {
+		r.Sense = append(r.Sense, t.sense...)
+	}
+	err = t.err
+	c.release(t)
+	return r, err
+}
+
+// start sends a command. With block it waits for its turn, and must not have other
+// commands in flight: the data that these want is not sent meanwhile. Without, it
+// returns false if the command cannot be sent at once. What it wrote goes out with
+// the next wait at the latest. chunk comes back in the task.
+func (c *call) start(cmd *Command, chunk int, block bool) (ok bool, err error) {
+	if err := checkBuffers(cmd); err != nil {
+		return false, err
+	}
+	t, err := c.claim(block)
+	if t == nil {
+		return false, err
+	}
+	s := c.s
+	t.lun, t.in, t.out, t.chunk = cmd.LUN, cmd.In, cmd.Out, chunk
+	if err := s.enlist(t, c); err != nil {
+		<-s.turn
+		s.release(t)
+		return false, err
+	}
+	c.flight++
+	s.lockWriter()
+	err = s.writeCommand(t, cmd)
+	s.wmu.Unlock()
+	<-s.turn
+	c.unsent = true
+	if err != nil {
+		s.fail(err)
+		return false, c.giveUp(s.cause())
+	}
+	return true, nil
+}
+
+func checkBuffers(cmd *Command) error {
+	if len(cmd.In) > 0 && len(cmd.Out) > 0 {
+		return fmt.Errorf("a command with both In and Out is not supported")
+	}
+	if len(cmd.In) > math.MaxUint32 || len(cmd.Out) > math.MaxUint32 {
+		return fmt.Errorf("a buffer of %d bytes is too long for one command", len(cmd.In)+len(cmd.Out))
+	}
+	return nil
+}
+
+// claim returns a free task, with the turn to send and an open window; without
+// block, nil if one of them is missing.
+func (c *call) claim(block bool) (*task, error) {
+	s := c.s
+	if !block {
+		return s.tryClaim(), nil
+	}
+	var t *task
+	select {
+	case t = <-s.free:
+	case <-c.ctx.Done():
+		return nil, context.Cause(c.ctx)
+	case <-s.dead:
+		return nil, s.cause()
+	}
+	err := c.await(s.turn)
+	if err == nil {
+		if err = c.awaitWindow(); err == nil {
+			return t, nil
+		}
+		<-s.turn
+	}
+	s.free <- t
+	return nil, err
+}
+
+// tryClaim is claim without waiting.
+func (s *Session) tryClaim() *task {
+	select {
+	case s.turn <- struct{}{}:
+	default:
+		return nil
+	}
+	if s.windowOpen() {
+		select {
+		case t := <-s.free:
+			return t
+		default:
+		}
+	}
+	<-s.turn
+	return nil
+}
+
+// await takes the turn.
+func (c *call) await(turn chan<- struct{}) error {
+	select {
+	case turn <- struct{}{}:
+		return nil
+	case <-c.ctx.Done():
+		return context.Cause(c.ctx)
+	case <-c.s.dead:
+		return c.s.cause()
+	}
+}
+
+// awaitWindow waits, with the turn, until the target takes another command.
+func (c *call) awaitWindow() error {
+	for !c.s.windowOpen() {
+		select {
+		case <-c.s.opened:
+		case <-c.ctx.Done():
+			return context.Cause(c.ctx)
+		case <-c.s.dead:
+			return c.s.cause()
+		}
+	}
+	return nil
+}
+
+func (s *Session) windowOpen() bool {
+	return !iscsi.SNLess(s.maxCmdSN.Load(), s.nextCmdSN.Load())
+}

@@ -1,0 +1,195 @@
+package initiator
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/bootlun/bootlun/iscsi"
+	"github.com/bootlun/bootlun/scsi"
+)
+
+// receive takes what the target sends until the connection is gone.
+func (s *Session) receive() {
+	defer close(s.received)
+	var b iscsi.BHS
+	for {
+		err := s.conn.ReadHeader(&b)
+		if err == nil {
+			s.heard.Add(1)
+			err = s.dispatch(&b)
+		}
+		if err == nil {
+			err = s.conn.SkipData()
+		}
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = errors.New("the target closed it")
+			}
+			s.fail(err)
+			return
+		}
+	}
+}
+
+// dispatch takes one PDU. Data that it leaves is dropped.
+func (s *Session) dispatch(b *iscsi.BHS) error {
+	switch b.Opcode() {
+	case iscsi.OpDataIn:
+		return s.dataIn(b)
+	case iscsi.OpSCSIResponse:
+		return s.response(b)
+	case iscsi.OpR2T:
+		return s.readyToTransfer(b)
+	case iscsi.OpNOPIn:
+		return s.nopIn(b)
+	case iscsi.OpTaskManagementResponse:
+		return s.taskResponse(b)
+	case iscsi.OpLogoutResponse:
+		return s.logoutResponse(b)
+	case iscsi.OpAsyncMessage:
+		return s.async(b)
+	case iscsi.OpReject:
+		return s.reject(b)
+	}
+	return protocolErrorf("unexpected %v", b.Opcode())
+}
+
+// numbers takes the sequence numbers of a PDU. uses says that it uses up its
+// StatSN (RFC 7143, 4.2.2.3).
+func (s *Session) numbers(b *iscsi.BHS, uses bool) {
+	if sn := b.StatSN(); uses && !iscsi.SNLess(sn, s.expStatSN.Load()) {
+		s.expStatSN.Store(sn + 1)
+	}
+	// RFC 7143, 4.2.2.1: a MaxCmdSN below ExpCmdSN-1, or older, does not count.
+	limit := b.MaxCmdSN()
+	if !iscsi.SNLess(limit, b.ExpCmdSN()-1) && iscsi.SNLess(s.maxCmdSN.Load(), limit) {
+		s.maxCmdSN.Store(limit)
+		signal(s.opened)
+	}
+}
+
+// dataIn reads a part of what a command reads into its place.
+func (s *Session) dataIn(b *iscsi.BHS) error {
+	var in iscsi.DataIn
+	if err := in.Decode(b); err != nil {
+		return err
+	}
+	n := s.conn.DataLeft()
+	t, err := s.expect(&in, n)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		// The task's call does not return before the receiver has told it to.
+		if err := s.conn.ReadData(t.in[in.BufferOffset:][:n]); err != nil {
+			return err
+		}
+	}
+	s.numbers(b, in.HasStatus)
+	if !in.HasStatus {
+		return nil
+	}
+	t.status = scsi.Status(in.Status)
+	return s.complete(t, in.Overflow, in.Underflow, in.ResidualCount)
+}
+
+// expect finds the task that a Data-In is for and checks and notes its place.
+func (s *Session) expect(in *iscsi.DataIn, n int) (*task, error) {
+	s.mu.Lock()
+	t := s.find(in.ITT)
+	s.mu.Unlock()
+	if t == nil {
+		return nil, protocolErrorf("data for task tag 0x%08x, which no command has", in.ITT)
+	}
+	offset := uint64(in.BufferOffset)
+	if offset+uint64(n) > uint64(len(t.in)) {
+		return nil, protocolErrorf("%d bytes of data at %d of a buffer of %d", n, offset, len(t.in))
+	}
+	if n > 0 && !t.got.add(in.BufferOffset, in.BufferOffset+uint32(n)) {
+		return nil, protocolErrorf("data at %d overlaps what came before, or leaves too many holes", offset)
+	}
+	return t, nil
+}
+
+// response ends a command.
+func (s *Session) response(b *iscsi.BHS) error {
+	var r iscsi.SCSIResponse
+	if err := r.Decode(b); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	t := s.find(r.ITT)
+	s.mu.Unlock()
+	if t == nil {
+		return protocolErrorf("a response for task tag 0x%08x, which no command has", r.ITT)
+	}
+	if err := s.readSense(t); err != nil {
+		return err
+	}
+	s.numbers(b, true)
+	if r.Response != iscsi.CommandCompleted {
+		t.err = fmt.Errorf("the target failed: %v", r.Response)
+	}
+	t.status = scsi.Status(r.Status)
+	return s.complete(t, r.Overflow, r.Underflow, r.ResidualCount)
+}
+
+// readSense reads the sense data of a response (RFC 7143, 11.4.7).
+func (s *Session) readSense(t *task) error {
+	data := t.senseBuf[:min(s.conn.DataLeft(), maxSense)]
+	if err := s.conn.ReadData(data); err != nil {
+		return err
+	}
+	if len(data) >= 2 {
+		n := int(binary.BigEndian.Uint16(data))
+		t.sense = data[2:][:min(n, len(data)-2)]
+	}
+	return s.conn.SkipData()
+}
+
+// complete tells a task's call that it is done.
+func (s *Session) complete(t *task, over, under bool, count uint32) error {
+	if len(t.in) > 0 {
+		n, holes := t.got.prefix()
+		if holes && t.status == scsi.StatusGood && t.err == nil {
+			return protocolErrorf("a read succeeds with a part of its data missing")
+		}
+		t.residual = len(t.in) - n // the target may know of more, never of less
+	}
+	switch {
+	case over:
+		t.residual = -int(count)
+	case under:
+		t.residual = max(t.residual, int(min(count, uint32(len(t.in)+len(t.out)))))
+	}
+	s.mu.Lock()
+	t.done = true
+	s.post(t)
+	s.mu.Unlock()
+	return nil
+}
+
+// readyToTransfer passes a request for data on to the task's call.
+func (s *Session) readyToTransfer(b *iscsi.BHS) error {
+	var r iscsi.R2T
+	if err := r.Decode(b); err != nil {
+		return err
+	}
+	s.numbers(b, false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.find(r.ITT)
+	switch {
+	case t == nil:
+		return protocolErrorf("a request for data of task tag 0x%08x, which no command has", r.ITT)
+	case r.DesiredLength == 0 || uint64(r.BufferOffset)+uint64(r.DesiredLength) > uint64(len(t.out)):
+		return protocolErrorf("a request for %d bytes at %d of %d bytes of data", r.DesiredLength, r.BufferOffset, len(t.out))
+	case len(t.r2ts) >= max(1, s.params.MaxOutstandingR2T):
+		return protocolErrorf("more than %d requests for data at once", s.params.MaxOutstandingR2T)
+	}
+	t.r2ts = append(t.r2ts, r2t{r.LUN, r.TTT, r.BufferOffset, r.DesiredLength})
+	s.post(t)
+	return nil
+}
