@@ -49,14 +49,15 @@ func splitHostPort(s string) (host string, port int, err error) {
 			return "", 0, errors.New("the bracket is not closed")
 		}
 		host, rest = s[1:end], s[end+1:]
-	} else if colon := strings.LastIndexByte(s, ':'); colon >= 0 {
-		if strings.Count(s, ":") > 1 {
-			return s, DefaultPort, nil // a bare IPv6 address, which some targets send
-		}
+	} else if strings.Count(s, ":") == 1 { // more: a bare IPv6 address, which some targets send
+		colon := strings.IndexByte(s, ':')
 		host, rest = s[:colon], s[colon:]
 	}
 	if host == "" {
 		return "", 0, errors.New("the host is missing")
+	}
+	if strings.ContainsAny(host, "[] \t\r\n") {
+		return "", 0, fmt.Errorf("%q is no host", host)
 	}
 	if rest == "" || rest == ":" {
 		return host, DefaultPort, nil

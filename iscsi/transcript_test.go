@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -54,12 +53,7 @@ func (tr transcript) write(t *testing.T, path string) {
 	for _, f := range tr {
 		fmt.Fprintf(&b, "%s\n%s", flowMarks[f.fromInitiator], hex.Dump(f.data))
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, path, b.Bytes())
 }
 
 func readTranscript(t testing.TB, path string) transcript {

@@ -77,7 +77,7 @@ func ParseBinary(s string) ([]byte, error) {
 		}
 	case len(s) > 2 && hasPrefixFold(s, "0b"):
 		// Some senders leave out the padding.
-		if b, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(s[2:], "=")); err == nil {
+		if b, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(s[2:], "=")); err == nil && len(b) > 0 {
 			return b, nil
 		}
 	}

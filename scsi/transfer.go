@@ -21,6 +21,7 @@ type Transfer struct {
 	NoData    bool  // NDOB of WRITE SAME(16): no data-out buffer, write zeros
 	Immediate bool  // IMMED of SYNCHRONIZE CACHE and PRE-FETCH
 	Group     uint8
+	Boundary  uint16 // ATOMIC BOUNDARY of WRITE ATOMIC(16)
 }
 
 // layout says where a block command has its fields.
@@ -85,7 +86,7 @@ func ParseTransfer(c *CDB) (t Transfer, ok bool) {
 	case compare:
 		t.Blocks = uint32(c[13])
 	case writeAtomic:
-		t.Blocks = uint32(c.u16(12))
+		t.Boundary, t.Blocks = c.u16(10), uint32(c.u16(12))
 	}
 	t.parseFlags(l.kind, c[1])
 	return t, true
@@ -136,6 +137,9 @@ func (t Transfer) CDB() (CDB, error) {
 		c.put64(2, t.LBA)
 		c.put32(10, t.Blocks) // the one- and two-byte lengths end there too
 		c[14] = t.Group & 0x1f
+		if l.kind == writeAtomic {
+			c.put16(10, t.Boundary)
+		}
 	}
 	c[1] = t.flags(l.kind)
 	return c, nil
