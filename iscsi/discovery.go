@@ -82,7 +82,7 @@ func (a TargetAddress) String() string {
 
 // TargetRecord is one target of a SendTargets response (RFC 7143, appendix C).
 type TargetRecord struct {
-	Name string
+	Name string // as the target writes it, and as it may want it back
 	// Addresses is empty if the target is reached where the question was asked.
 	Addresses []TargetAddress
 }
@@ -110,11 +110,10 @@ func ParseTargets(data []byte) ([]TargetRecord, error) {
 	for _, kv := range text {
 		switch kv.Key {
 		case "TargetName":
-			name, err := peerName(kv.Value)
-			if err != nil {
+			if _, err := peerName(kv.Value); err != nil {
 				return nil, err
 			}
-			records = append(records, TargetRecord{Name: name})
+			records = append(records, TargetRecord{Name: kv.Value})
 		case "TargetAddress":
 			if len(records) == 0 {
 				return nil, fmt.Errorf("%w: TargetAddress before any TargetName", ErrBadText)

@@ -8,8 +8,8 @@ import (
 )
 
 // Login logs in over c, on which nothing has been sent. When ctx ends, so does
-// the login, if c is over a net.Conn. After success the digests and the receive
-// limit of c are set; after an error, close c.
+// the login, if c is over a net.Conn, whose deadlines are cleared at the end. After
+// success the digests and the receive limit of c are set; after an error, close c.
 func Login(ctx context.Context, c *Conn, cfg InitiatorConfig) (InitiatorResult, error) {
 	l, err := NewInitiatorLogin(cfg)
 	if err != nil {
@@ -51,9 +51,9 @@ func runInitiator(c *Conn, l *InitiatorLogin) error {
 }
 
 // ServeLogin answers a login over c, from which nothing has been read. When ctx
-// ends, so does the login, if c is over a net.Conn. After success the digests and
-// the receive limit of c are set. After an error, close c; if it is a *LoginError,
-// the initiator has been told.
+// ends, so does the login, if c is over a net.Conn, whose deadlines are cleared at the
+// end. After success the digests and the receive limit of c are set. After an error,
+// close c; if it is a *LoginError, the initiator has been told.
 func ServeLogin(ctx context.Context, c *Conn, cfg TargetConfig) (TargetResult, error) {
 	l := NewTargetLogin(cfg)
 	err := withContext(ctx, c, func() error { return runTarget(c, l) })

@@ -37,19 +37,32 @@ func TestInitiatorLogin(t *testing.T) {
 		}}, want: func(r iscsi.InitiatorResult) bool {
 			return r.Params.InitialR2T && r.Params.MaxBurstLength == 262144 && r.Params.FirstBurstLength == 65536
 		}},
-		{name: "answers outside of the offer", offer: iscsi.Offer{InitialR2T: true, NoImmediateData: true, MaxBurstLength: 4096},
+		{
+			name: "answers outside of the offer", offer: iscsi.Offer{InitialR2T: true, NoImmediateData: true, MaxBurstLength: 4096},
 			replies: []reply{first, {stages: "1>3", text: "MaxBurstLength=1048576 InitialR2T=No ImmediateData=Yes"}},
 			want: func(r iscsi.InitiatorResult) bool {
 				p := r.Params
 				return p.InitialR2T && !p.ImmediateData && p.MaxBurstLength == 4096 && p.FirstBurstLength == 4096
-			}},
-		{name: "the target negotiates too", replies: []reply{first,
-			{stages: "1", text: "X-vendor=1 IFMarker=No TaskReporting=RFC3720"}, {stages: "1>3", text: "TargetAlias=disk"}},
-			want: func(r iscsi.InitiatorResult) bool { return r.TargetAlias == "disk" && r.PortalGroupTag == 1 }},
-		{name: "security stage drawn out", replies: []reply{{stages: "0", text: "AuthMethod=None"}, {stages: "0>1"}, {stages: "1>3"}},
-			want: func(r iscsi.InitiatorResult) bool { return r.PortalGroupTag == iscsi.NoTag }},
-		{name: "C bit", replies: []reply{{stages: "0", cont: true, text: "TargetAlias=a di"}, {stages: "0", text: "sk"}, {stages: "0>1"},
-			{stages: "1>3"}}, want: func(r iscsi.InitiatorResult) bool { return r.TargetAlias == "a disk" }},
+			},
+		},
+		{
+			name: "the target negotiates too", replies: []reply{
+				first,
+				{stages: "1", text: "X-vendor=1 IFMarker=No TaskReporting=RFC3720"},
+				{stages: "1>3", text: "TargetAlias=disk"},
+			},
+			want: func(r iscsi.InitiatorResult) bool { return r.TargetAlias == "disk" && r.PortalGroupTag == 1 },
+		},
+		{
+			name: "security stage drawn out", replies: []reply{{stages: "0", text: "AuthMethod=None"}, {stages: "0>1"}, {stages: "1>3"}},
+			want: func(r iscsi.InitiatorResult) bool { return r.PortalGroupTag == iscsi.NoTag },
+		},
+		{name: "C bit", replies: []reply{
+			{stages: "0", cont: true, text: "TargetAlias=a di"},
+			{stages: "0", text: "sk"},
+			{stages: "0>1"},
+			{stages: "1>3"},
+		}, want: func(r iscsi.InitiatorResult) bool { return r.TargetAlias == "a disk" }},
 
 		{name: "moved", replies: []reply{{
 			stages: "0", text: "TargetAddress=storage.example",
@@ -69,10 +82,14 @@ func TestInitiatorLogin(t *testing.T) {
 		{name: "number out of range", replies: []reply{first, {stages: "1>3", text: "MaxBurstLength=1"}}, err: iscsi.ErrBadText},
 		{name: "no boolean", replies: []reply{first, {stages: "1>3", text: "InitialR2T=maybe"}}, err: iscsi.ErrBadText},
 		{name: "tag out of range", replies: []reply{{stages: "0", text: "TargetPortalGroupTag=65536"}}, err: iscsi.ErrLoginProtocol},
-		{name: "digest refused", offer: iscsi.Offer{DataDigest: iscsi.DigestRequire},
-			replies: []reply{first, {stages: "1>3", text: "DataDigest=None"}}, err: iscsi.ErrDigestRequired},
-		{name: "digest not answered", offer: iscsi.Offer{DataDigest: iscsi.DigestRequire},
-			replies: []reply{first, {stages: "1>3"}}, err: iscsi.ErrDigestRequired},
+		{
+			name: "digest refused", offer: iscsi.Offer{DataDigest: iscsi.DigestRequire},
+			replies: []reply{first, {stages: "1>3", text: "DataDigest=None"}}, err: iscsi.ErrDigestRequired,
+		},
+		{
+			name: "digest not answered", offer: iscsi.Offer{DataDigest: iscsi.DigestRequire},
+			replies: []reply{first, {stages: "1>3"}}, err: iscsi.ErrDigestRequired,
+		},
 		{name: "another stage", replies: []reply{{stages: "1"}}, err: iscsi.ErrLoginProtocol},
 		{name: "skips a stage", replies: []reply{{stages: "0>3"}}, err: iscsi.ErrLoginProtocol},
 		{name: "T and C", replies: []reply{{stages: "0>1", cont: true}}, err: iscsi.ErrLoginProtocol},
@@ -187,5 +204,29 @@ func TestLoginWireFormat(t *testing.T) {
 	text := "InitiatorName=" + testInitiator + "\x00TargetName=" + tgtName + "\x00SessionType=Normal\x00AuthMethod=None\x00"
 	if string(data) != text {
 		t.Errorf("%q", data)
+	}
+}
+
+// TestNamesAsGiven: names go out as they are, and come in normalised.
+func TestNamesAsGiven(t *testing.T) {
+	const name, target = "iqn.2010-04.org.ipxe:My_Host", "IQN.2001-04.com.example:Disk"
+	i := newInitiator(t, iscsi.InitiatorConfig{InitiatorName: name, TargetName: target})
+	var req iscsi.LoginRequest
+	text, err := iscsi.ParseText(i.Next(&req))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := text.Get("InitiatorName"); got != name {
+		t.Error(got)
+	}
+	if got, _ := text.Get("TargetName"); got != target {
+		t.Error(got)
+	}
+	tg := iscsi.NewTargetLogin(targetConfig(iscsi.Access{}))
+	if _, ierr, terr := exchange(t, newInitiator(t, iscsi.InitiatorConfig{InitiatorName: name, TargetName: target}), tg); ierr != nil || terr != nil {
+		t.Fatalf("initiator %v, target %v", ierr, terr)
+	}
+	if info := tg.Info(); info.InitiatorName != strings.ToLower(name) || info.TargetName != strings.ToLower(target) {
+		t.Errorf("%+v", info)
 	}
 }

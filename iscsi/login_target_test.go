@@ -49,13 +49,15 @@ func TestTargetLogin(t *testing.T) {
 		}},
 		{name: "iPXE: T in every request", steps: []step{
 			{stages: "0>1", text: names + " SessionType=Normal AuthMethod=None", want: tagged + " AuthMethod=None", to: 1},
-			{stages: "1>3", text: "HeaderDigest=None DataDigest=None MaxConnections=1 InitialR2T=Yes ImmediateData=No " +
-				"MaxRecvDataSegmentLength=8192 MaxBurstLength=262144 FirstBurstLength=65536 DefaultTime2Wait=0 " +
-				"DefaultTime2Retain=0 MaxOutstandingR2T=1 DataPDUInOrder=Yes DataSequenceInOrder=Yes ErrorRecoveryLevel=0",
+			{
+				stages: "1>3", text: "HeaderDigest=None DataDigest=None MaxConnections=1 InitialR2T=Yes ImmediateData=No " +
+					"MaxRecvDataSegmentLength=8192 MaxBurstLength=262144 FirstBurstLength=65536 DefaultTime2Wait=0 " +
+					"DefaultTime2Retain=0 MaxOutstandingR2T=1 DataPDUInOrder=Yes DataSequenceInOrder=Yes ErrorRecoveryLevel=0",
 				want: "HeaderDigest=None DataDigest=None MaxConnections=1 InitialR2T=Yes ImmediateData=No " +
 					"MaxBurstLength=262144 FirstBurstLength=65536 DefaultTime2Wait=0 " +
 					"DefaultTime2Retain=0 MaxOutstandingR2T=1 DataPDUInOrder=Yes DataSequenceInOrder=Yes ErrorRecoveryLevel=0 " +
-					declared, to: full},
+					declared, to: full,
+			},
 		}},
 		{name: "iPXE: T in every request of a CHAP exchange", access: chap, steps: []step{
 			{stages: "0>1", text: names + " AuthMethod=CHAP,None", want: tagged + " AuthMethod=CHAP"},
@@ -79,25 +81,33 @@ func TestTargetLogin(t *testing.T) {
 			{stages: "0>1", text: "ame=iqn.2001-04.com.example:disk", want: tagged, to: 1},
 		}},
 		{name: "discovery", steps: []step{
-			{stages: "1>3", text: discovery + " InitialR2T=No MaxBurstLength=512 HeaderDigest=None TaskReporting=RFC3720",
-				want: "InitialR2T=Irrelevant MaxBurstLength=Irrelevant HeaderDigest=None TaskReporting=Irrelevant " + declared, to: full},
+			{
+				stages: "1>3", text: discovery + " InitialR2T=No MaxBurstLength=512 HeaderDigest=None TaskReporting=RFC3720",
+				want: "InitialR2T=Irrelevant MaxBurstLength=Irrelevant HeaderDigest=None TaskReporting=Irrelevant " + declared, to: full,
+			},
 		}},
 		{name: "keys of all manners", steps: []step{
-			{stages: "1", text: names + " X-com.example.new=1 Bogus=2 OFMarker=No IFMarkInt=1~2 TargetAlias=x SendTargets=All " +
-				"InitiatorAlias=host TaskReporting=FastAbort,RFC3720 iSCSIProtocolLevel=2 Quiet=NotUnderstood",
+			{
+				stages: "1", text: names + " X-com.example.new=1 Bogus=2 OFMarker=No IFMarkInt=1~2 TargetAlias=x SendTargets=All " +
+					"InitiatorAlias=host TaskReporting=FastAbort,RFC3720 iSCSIProtocolLevel=2 Quiet=NotUnderstood",
 				want: tagged + " X-com.example.new=NotUnderstood Bogus=NotUnderstood OFMarker=No IFMarkInt=Reject TargetAlias=Reject " +
-					"SendTargets=Reject TaskReporting=RFC3720 iSCSIProtocolLevel=1 " + declared},
+					"SendTargets=Reject TaskReporting=RFC3720 iSCSIProtocolLevel=1 " + declared,
+			},
 		}},
 		{name: "inadmissible values", steps: []step{
-			{stages: "1", text: names + " MaxBurstLength=511 FirstBurstLength=16777216 InitialR2T=yes ImmediateData=1 " +
-				"MaxConnections=0 ErrorRecoveryLevel=3 DefaultTime2Wait=-1 HeaderDigest=CRC32 DataDigest=CRC32C TaskReporting=X",
+			{
+				stages: "1", text: names + " MaxBurstLength=511 FirstBurstLength=16777216 InitialR2T=yes ImmediateData=1 " +
+					"MaxConnections=0 ErrorRecoveryLevel=3 DefaultTime2Wait=-1 HeaderDigest=CRC32 DataDigest=CRC32C TaskReporting=X",
 				want: tagged + " MaxBurstLength=Reject FirstBurstLength=Reject InitialR2T=Reject ImmediateData=Reject " +
 					"MaxConnections=Reject ErrorRecoveryLevel=Reject DefaultTime2Wait=Reject HeaderDigest=Reject DataDigest=Reject " +
-					"TaskReporting=Reject " + declared},
+					"TaskReporting=Reject " + declared,
+			},
 		}},
 		{name: "session-wide keys on another connection", access: iscsi.Access{JoinSession: true}, steps: []step{
-			{stages: "1>3", change: func(r *iscsi.LoginRequest) { r.TSIH = 9 }, text: names + " MaxBurstLength=512 HeaderDigest=None",
-				want: tagged + " MaxBurstLength=Reject HeaderDigest=None " + declared, to: full},
+			{
+				stages: "1>3", change: func(r *iscsi.LoginRequest) { r.TSIH = 9 }, text: names + " MaxBurstLength=512 HeaderDigest=None",
+				want: tagged + " MaxBurstLength=Reject HeaderDigest=None " + declared, to: full,
+			},
 		}},
 
 		{name: "unknown session", steps: []step{
@@ -166,8 +176,10 @@ func TestTargetLogin(t *testing.T) {
 		{name: "challenge too long", access: chap, steps: []step{
 			{stages: "0", text: names + " AuthMethod=CHAP", want: "*"},
 			{stages: "0", text: "CHAP_A=5", want: "*"},
-			{stages: "0>1", text: "CHAP_N=boot CHAP_R={CHAP} CHAP_I=1 CHAP_C=0x" + strings.Repeat("ab", 1025),
-				status: iscsi.StatusAuthenticationFailed},
+			{
+				stages: "0>1", text: "CHAP_N=boot CHAP_R={CHAP} CHAP_I=1 CHAP_C=0x" + strings.Repeat("ab", 1025),
+				status: iscsi.StatusAuthenticationFailed,
+			},
 		}},
 		{name: "algorithm list again", access: chap, steps: []step{
 			{stages: "0", text: names + " AuthMethod=CHAP", want: "*"},

@@ -327,7 +327,7 @@ func TestInitiatorConfigErrors(t *testing.T) {
 	user := iscsi.CHAPUser{Name: "boot", Secret: "initiator secret"}
 	for name, cfg := range map[string]iscsi.InitiatorConfig{
 		"no initiator name":  {TargetName: tgtName},
-		"bad initiator name": {InitiatorName: "disk", TargetName: tgtName},
+		"bad initiator name": {InitiatorName: "a\x00b", TargetName: tgtName},
 		"no target name":     {InitiatorName: testInitiator},
 		"bad target name":    {InitiatorName: testInitiator, TargetName: "a b"},
 		"no CHAP name":       {CHAP: &iscsi.CHAPClient{User: iscsi.CHAPUser{Secret: "x"}}},

@@ -53,10 +53,10 @@ func ValidateName(s string) error {
 	return err
 }
 
-// peerName normalises a name that the other side sent. Real initiators have
-// names that ParseName refuses (an underscore from a host name, a date that is
-// none), and refusing them would only lock machines out, so the check is for
-// what could do harm: length, and characters that do not print.
+// peerName normalises a name that is in use. There are machines with names that
+// ParseName refuses (an underscore from a host name, a date that is none), and
+// refusing them would only lock them out, so the check is for what could do harm:
+// length, and characters that do not print.
 func peerName(s string) (string, error) {
 	name := strings.ToLower(s)
 	if err := checkLength(name); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -131,6 +132,17 @@ func (t *Text) Set(key, value string) {
 
 // Add adds a pair at the end.
 func (t *Text) Add(key, value string) { *t = append(*t, KeyValue{key, value}) }
+
+// take removes a key and returns its value.
+func (t *Text) take(key string) (value string, ok bool) {
+	for i, kv := range *t {
+		if kv.Key == key {
+			*t = slices.Delete(*t, i, i+1)
+			return kv.Value, true
+		}
+	}
+	return "", false
+}
 
 // secretKey reports whether String hides the key's value.
 func secretKey(key string) bool { return key == "CHAP_R" }

@@ -16,7 +16,8 @@ var senses = []struct {
 	text              string
 }{
 	{
-		scsi.Sense{}, "700000000000000a00000000000000000000", "7200000000000000",
+		scsi.Sense{},
+		"700000000000000a00000000000000000000", "7200000000000000",
 		"NO SENSE: No additional sense information (00/00/00)",
 	},
 	{
