@@ -45,8 +45,12 @@ func (l *loginFlags) config(c command, user string, env environment) (initiator.
 	if l.timeout <= 0 {
 		return initiator.Config{}, c.misused("--timeout %v is not positive", l.timeout)
 	}
+	name := cmp.Or(l.initiator, defaultInitiator())
+	if err := iscsi.ValidateName(name); err != nil {
+		return initiator.Config{}, c.misused("--initiator: %w", err)
+	}
 	return initiator.Config{
-		Initiator: cmp.Or(l.initiator, defaultInitiator()),
+		Initiator: name,
 		CHAP:      chap,
 		Offer:     iscsi.Offer{HeaderDigest: l.header.choice, DataDigest: l.data.choice},
 		Timeouts:  initiator.Timeouts{Login: l.timeout, Ping: l.timeout},

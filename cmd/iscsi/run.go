@@ -61,6 +61,9 @@ type environment func(name string) (string, bool)
 func commands() map[string]func(context.Context, []string, environment, stdio) error {
 	return map[string]func(context.Context, []string, environment, stdio) error{
 		"discover": discover,
+		"info":     info,
+		"read":     read,
+		"write":    write,
 	}
 }
 
@@ -149,6 +152,6 @@ func (c command) printHelp(w io.Writer) {
 		if len(f.Name) == 1 {
 			dashes = "-"
 		}
-		fmt.Fprintf(w, "  %-26s %s\n", strings.TrimSpace(dashes+f.Name+" "+placeholder), usage)
+		fmt.Fprintf(w, "  %-32s %s\n", strings.TrimSpace(dashes+f.Name+" "+placeholder), usage)
 	})
 }
