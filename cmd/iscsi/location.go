@@ -81,6 +81,6 @@ func (n *connection) config(c command, url string, wantLUN bool, env environment
 	if cfg, err = n.loginFlags.config(c, n.user, env); err != nil {
 		return cfg, err
 	}
-	cfg.Portal, cfg.Target = n.portal, n.target
+	cfg.Portal, cfg.Target = n.portal, n.location.target
 	return cfg, nil
 }
