@@ -25,6 +25,9 @@ func newCHAPClient(cfg *CHAPClient) (chapClient, error) {
 	if c.User.Name == "" || c.User.Secret == "" {
 		return chapClient{}, errors.New("iscsi: CHAP: name or secret is missing")
 	}
+	if strings.ContainsRune(c.User.Name, 0) {
+		return chapClient{}, fmt.Errorf("iscsi: CHAP: name %q has a NUL", c.User.Name)
+	}
 	if !c.Target.IsZero() && c.Target.Secret == "" {
 		return chapClient{}, errors.New("iscsi: CHAP: the target's secret is missing")
 	}

@@ -3,6 +3,7 @@ package iscsi
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // InitiatorConfig says what login an initiator wants. The names are sent as they
@@ -67,6 +68,9 @@ func NewInitiatorLogin(cfg InitiatorConfig) (*InitiatorLogin, error) {
 		if _, err := peerName(cfg.TargetName); err != nil {
 			return nil, fmt.Errorf("target name: %w", err)
 		}
+	}
+	if strings.ContainsRune(cfg.InitiatorAlias, 0) {
+		return nil, fmt.Errorf("iscsi: initiator alias %q has a NUL", cfg.InitiatorAlias)
 	}
 	chap, err := newCHAPClient(cfg.CHAP)
 	if err != nil {

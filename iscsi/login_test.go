@@ -331,6 +331,8 @@ func TestInitiatorConfigErrors(t *testing.T) {
 		"no target name":     {InitiatorName: testInitiator},
 		"bad target name":    {InitiatorName: testInitiator, TargetName: "a b"},
 		"no CHAP name":       {CHAP: &iscsi.CHAPClient{User: iscsi.CHAPUser{Secret: "x"}}},
+		"NUL in alias":       {InitiatorName: testInitiator, TargetName: tgtName, InitiatorAlias: "a\x00TargetName=b"},
+		"NUL in CHAP name":   {CHAP: &iscsi.CHAPClient{User: iscsi.CHAPUser{Name: "a\x00b", Secret: "x"}}},
 		"no CHAP secret":     {CHAP: &iscsi.CHAPClient{User: iscsi.CHAPUser{Name: "x"}}},
 		"no target secret":   {CHAP: &iscsi.CHAPClient{User: user, Target: iscsi.CHAPUser{Name: "x"}}},
 		"same secrets":       {CHAP: &iscsi.CHAPClient{User: user, Target: iscsi.CHAPUser{Name: "x", Secret: user.Secret}}},

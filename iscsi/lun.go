@@ -1,14 +1,14 @@
 package iscsi
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
 )
 
 // LUN is a logical unit number as SAM codes it (SAM-5, 4.7): eight bytes in
-// four levels, held big-endian, so that LUN(binary.BigEndian.Uint64(b)) reads
-// one from a PDU, an iBFT or a REPORT LUNS list. Values compare with ==.
+// four levels, the first in the highest bits. Values compare with ==.
 type LUN uint64
 
 // MaxLUN is the largest number that MakeLUN takes.
@@ -25,6 +25,16 @@ func MakeLUN(n int) (LUN, error) {
 	default:
 		return LUN(0x4000|n) << 48, nil
 	}
+}
+
+// LUNFromBytes returns the LUN that is written in eight bytes, as PDUs, an iBFT and
+// REPORT LUNS have it.
+func LUNFromBytes(b [8]byte) LUN { return LUN(binary.BigEndian.Uint64(b[:])) }
+
+// Bytes returns the eight bytes that LUNFromBytes reads.
+func (l LUN) Bytes() (b [8]byte) {
+	binary.BigEndian.PutUint64(b[:], uint64(l))
+	return b
 }
 
 // Number returns the plain number of a single-level LUN in peripheral or flat

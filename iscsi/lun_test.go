@@ -33,6 +33,9 @@ func TestLUN(t *testing.T) {
 			t.Errorf("ParseLUN(%q) = %v, %v", tt.text, back, err)
 		}
 	}
+	if l := iscsi.LUN(0x0102030405060708); l.Bytes() != [8]byte{1, 2, 3, 4, 5, 6, 7, 8} || iscsi.LUNFromBytes(l.Bytes()) != l {
+		t.Errorf("bytes % x", l.Bytes())
+	}
 	for _, n := range []int{-1, 16384} {
 		if _, err := iscsi.MakeLUN(n); err == nil {
 			t.Errorf("MakeLUN(%d): no error", n)
