@@ -27,12 +27,13 @@ func (s *serveCommand) Run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	go func() {
-		select {
-		case <-server.Ready():
-			fmt.Printf("serving at %s; Ctrl-C ends\n", cfg.Addr)
-		case <-ctx.Done():
-		}
-	}()
-	return server.Run(ctx, network)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx, network) }()
+	select {
+	case <-server.Ready():
+		fmt.Printf("serving at %s; Ctrl-C ends\n", cfg.Addr)
+		return <-ended
+	case err := <-ended:
+		return err
+	}
 }

@@ -1,0 +1,215 @@
+package bootserver_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bootlun/bootlun/initiator"
+	"github.com/bootlun/bootlun/internal/bootserver"
+	"github.com/bootlun/bootlun/iscsi"
+	"github.com/bootlun/bootlun/qemu/lan"
+)
+
+// configured writes testdata/serve.yaml with disks of a temporary folder, and
+// loads it.
+func configured(t *testing.T) (cfg bootserver.Config, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	write := func(name string, data []byte) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile("testdata/serve.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("serve.yaml", bytes.ReplaceAll(text, []byte("DIR"), []byte(dir)))
+	write("secret", []byte("secret-of-node1\n"))
+	write("disk.img", bytes.Repeat([]byte("disk"), 1<<18))
+	write("golden.img", bytes.Repeat([]byte("gold"), 1<<18))
+	if cfg, err = bootserver.Load(filepath.Join(dir, "serve.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	return cfg, dir
+}
+
+// serve runs a server on a LAN until the test ends and returns another host
+// of that LAN.
+func serve(t *testing.T, cfg bootserver.Config) *lan.Host {
+	t.Helper()
+	segment, err := lan.New(lan.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := func(name, addr string) *lan.Host {
+		h, err := segment.Host(lan.HostConfig{Name: name, Addrs: []netip.Prefix{netip.MustParsePrefix(addr)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	server, err := bootserver.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx, host("server", "10.73.0.1/24")) }()
+	t.Cleanup(func() {
+		stop()
+		if err := errors.Join(<-ended, segment.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case <-server.Ready():
+	case err := <-ended:
+		ended <- nil
+		t.Fatal(err)
+	}
+	return host("client", "10.73.0.2/24")
+}
+
+func session(ctx context.Context, t *testing.T, client *lan.Host, name string, secret iscsi.Secret) (*initiator.Session, error) {
+	t.Helper()
+	return initiator.Dial(ctx, initiator.Config{
+		Initiator: name, Target: "iqn.2026-11.com.example:disks", Portal: "10.73.0.1:3261", Dialer: client,
+		CHAP: &iscsi.CHAPClient{
+			User:   iscsi.CHAPUser{Name: "node1", Secret: secret},
+			Target: iscsi.CHAPUser{Name: "disks", Secret: "secret-of-target"},
+		},
+		Offer: iscsi.Offer{HeaderDigest: iscsi.DigestRequire, DataDigest: iscsi.DigestRequire},
+	})
+}
+
+// Our target and our initiator, over the file that an operator writes.
+func TestInitiatorReadsAndWritesWhatTheFileServes(t *testing.T) {
+	cfg, dir := configured(t)
+	client := serve(t, cfg)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s, err := session(ctx, t, client, "iqn.2026-11.com.example:node1", "secret-of-node1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("a file keeps what is written", func(t *testing.T) {
+		lun := openLUN(ctx, t, s, 0)
+		writeAndRead(ctx, t, lun, 4093) // not aligned to blocks
+	})
+	t.Run("an overlay keeps it in memory", func(t *testing.T) {
+		lun := openLUN(ctx, t, s, 1)
+		if lun.BlockSize() != 4096 {
+			t.Errorf("block size %d, want 4096", lun.BlockSize())
+		}
+		writeAndRead(ctx, t, lun, 8192)
+	})
+	t.Run("a read-only LUN refuses it", func(t *testing.T) {
+		_, err := openLUN(ctx, t, s, 2).WriteAt([]byte("x"), 0)
+		if !errors.Is(err, initiator.ErrWriteProtected) {
+			t.Errorf("error = %v, want ErrWriteProtected", err)
+		}
+	})
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	onDisk, _ := os.ReadFile(filepath.Join(dir, "disk.img"))
+	golden, _ := os.ReadFile(filepath.Join(dir, "golden.img"))
+	if !bytes.Contains(onDisk, pattern()) || bytes.Contains(golden, pattern()) {
+		t.Error("the file has not what was written, or the overlay's base has")
+	}
+}
+
+func TestTargetRefuses(t *testing.T) {
+	cfg, _ := configured(t)
+	client := serve(t, cfg)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, tt := range []struct {
+		name, initiator string
+		secret          iscsi.Secret
+		want            iscsi.LoginStatus
+	}{
+		{"a wrong secret", "iqn.2026-11.com.example:node1", "secret-of-others", iscsi.StatusAuthenticationFailed},
+		{"a stranger", "iqn.2026-11.com.stranger:node1", "secret-of-node1", iscsi.StatusTargetNotFound},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := session(ctx, t, client, tt.initiator, tt.secret)
+			var refused *iscsi.LoginError
+			if !errors.As(err, &refused) || refused.Status != tt.want {
+				t.Errorf("error = %v, want status %v", err, tt.want)
+			}
+			if err != nil && strings.Contains(err.Error(), tt.secret.Reveal()) {
+				t.Error("the error tells the secret")
+			}
+		})
+	}
+}
+
+func openLUN(ctx context.Context, t *testing.T, s *initiator.Session, n int) *initiator.LUN {
+	t.Helper()
+	number, err := iscsi.MakeLUN(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lun, err := s.OpenLUN(ctx, number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lun
+}
+
+func pattern() []byte { return bytes.Repeat([]byte("what our initiator wrote; "), 20000) }
+
+func writeAndRead(ctx context.Context, t *testing.T, lun *initiator.LUN, off int64) {
+	t.Helper()
+	if _, err := lun.WriteAt(pattern(), off); err != nil {
+		t.Fatal(err)
+	}
+	if err := lun.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(pattern()))
+	if _, err := lun.ReadAt(got, off); err != nil || !bytes.Equal(got, pattern()) {
+		t.Errorf("read back something else (error %v)", err)
+	}
+}
+
+func TestLoadAndNewSayWhatIsWrong(t *testing.T) {
+	disk := filepath.Join(t.TempDir(), "disk.img")
+	if err := os.WriteFile(disk, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	target := "addr: 10.73.0.1/24\ntargets:\n  - name: iqn.2026-11.com.example:disks\n    luns: [{number: 0, path: " + disk + "}]\n"
+	for _, tt := range []struct{ name, text, want string }{
+		{"unknown key", "addr: 10.73.0.1/24\nadress: 1\n", "adress"},
+		{"no address", "targets: []\n", "addr"},
+		{"no disk", "addr: 10.73.0.1/24\ntargets:\n  - name: iqn.2026-11.com.example:disks\n    luns: [{number: 0, path: /nonexistent}]\n", "LUN 0: "},
+		{"secret without name", target + "    chapSecret: twelve-chars\n", "a CHAP name needs a secret"},
+		{"reverse without CHAP", target + "    reverseChapName: a\n    reverseChapSecret: twelve-chars\n", "reverse CHAP needs CHAP"},
+		{"two secrets", target + "    chapName: a\n    chapSecret: b\n    chapSecretFile: c\n", "not both"},
+		{"bad name", strings.ReplaceAll(target, "iqn.", "qin."), "qin.2026-11"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "serve.yaml")
+			if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cfg, err := bootserver.Load(path)
+			if err == nil {
+				_, err = bootserver.New(cfg)
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error = %v, want %q in it", err, tt.want)
+			}
+		})
+	}
+}
