@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/scsi"
@@ -161,4 +162,27 @@ func TestLogout(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReinstatementOfStuckSession gives up a login that would wait for a store
+// that hangs, and lets one in when the store goes on.
+func TestReinstatementOfStuckSession(t *testing.T) {
+	g := newGated(store.NewMemory(diskSize))
+	addr, _ := serve(t, target.Config{Targets: []*target.Target{disk(g)}, LoginTimeout: 100 * time.Millisecond})
+	old := connect(t, addr, withISID(1)).ready()
+	p := old.newCommand(transfer(scsi.OpRead10, 0, 1), 512, 0)
+	old.send(&p, nil)
+	<-g.entered
+	if _, err := tryConnect(t, addr, withISID(1)); err == nil {
+		t.Error("a login in place of a session that has not ended")
+	}
+	old.expectClosed()
+	close(g.gate)
+	for range 100 { // the old session is gone from the books, if not from the store
+		if c, err := tryConnect(t, addr, withISID(1)); err == nil {
+			c.ready()
+			return
+		}
+	}
+	t.Error("no login after the store went on")
 }
