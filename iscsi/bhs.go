@@ -158,6 +158,15 @@ func (b *BHS) ExpCmdSN() uint32 { return b.u32(28) }
 // MaxCmdSN returns bytes 32 to 35 of a PDU that a target sends.
 func (b *BHS) MaxCmdSN() uint32 { return b.u32(32) }
 
+// SetResponseSN sets the sequence numbers of an encoded PDU from a target. They
+// stand in one place in every such PDU, and a target knows them only when it
+// puts the PDU in line.
+func (b *BHS) SetResponseSN(statSN, expCmdSN, maxCmdSN uint32) {
+	b.put32(24, statSN)
+	b.put32(28, expCmdSN)
+	b.put32(32, maxCmdSN)
+}
+
 // String names the PDU with its tag and lengths, for logs.
 func (b *BHS) String() string {
 	return fmt.Sprintf("%v itt=0x%08x ahs=%d data=%d", b.Opcode(), b.ITT(), b.AHSLength(), b.DataSegmentLength())
@@ -186,11 +195,4 @@ func (b *BHS) begin(op Opcode, immediate bool) {
 func (b *BHS) putRequestSN(cmdSN, expStatSN uint32) {
 	b.put32(24, cmdSN)
 	b.put32(28, expStatSN)
-}
-
-// putResponseSN sets the sequence numbers that PDUs from a target carry.
-func (b *BHS) putResponseSN(statSN, expCmdSN, maxCmdSN uint32) {
-	b.put32(24, statSN)
-	b.put32(28, expCmdSN)
-	b.put32(32, maxCmdSN)
 }

@@ -142,6 +142,11 @@ func (c *Conn) AHS() []byte { return c.ahs }
 // DataLeft returns how many bytes of the data segment have not been read.
 func (c *Conn) DataLeft() int { return c.left }
 
+// Buffered returns how many bytes have been received and not read yet. With
+// fewer than BHSLength of them ReadHeader may have to wait, so that a side that
+// answers requests does well to Flush first.
+func (c *Conn) Buffered() int { return c.r.Buffered() }
+
 // ReadData fills p with the next bytes of the data segment; a segment may be read
 // in several calls, into several buffers. The call that reads the segment's last
 // byte also checks the digest. Asking for more than DataLeft is an error.

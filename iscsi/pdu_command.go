@@ -158,7 +158,7 @@ func (p *SCSIResponse) Encode(b *BHS) {
 	b[2], b[3] = byte(p.Response), p.Status
 	b.put32(16, p.ITT)
 	b.put32(20, p.SNACKTag)
-	b.putResponseSN(p.StatSN, p.ExpCmdSN, p.MaxCmdSN)
+	b.SetResponseSN(p.StatSN, p.ExpCmdSN, p.MaxCmdSN)
 	b.put32(36, p.ExpDataSN)
 	b.put32(40, p.BidiResidualCount)
 	b.put32(44, p.ResidualCount)

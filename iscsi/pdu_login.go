@@ -105,7 +105,7 @@ func (p *LoginResponse) Encode(b *BHS) {
 	copy(b[8:], p.ISID[:])
 	b.put16(14, p.TSIH)
 	b.put32(16, p.ITT)
-	b.putResponseSN(p.StatSN, p.ExpCmdSN, p.MaxCmdSN)
+	b.SetResponseSN(p.StatSN, p.ExpCmdSN, p.MaxCmdSN)
 	b.put16(36, uint16(p.Status))
 }
 

@@ -69,7 +69,7 @@ func (p *TextResponse) Encode(b *BHS) {
 	b.putLUN(p.LUN)
 	b.put32(16, p.ITT)
 	b.put32(20, p.TTT)
-	b.putResponseSN(p.StatSN, p.ExpCmdSN, p.MaxCmdSN)
+	b.SetResponseSN(p.StatSN, p.ExpCmdSN, p.MaxCmdSN)
 }
 
 // Decode reads the header.
@@ -148,7 +148,7 @@ func (p *LogoutResponse) Encode(b *BHS) {
 	b[1] = bitFinal
 	b[2] = byte(p.Response)
 	b.put32(16, p.ITT)
-	b.putResponseSN(p.StatSN, p.ExpCmdSN, p.MaxCmdSN)
+	b.SetResponseSN(p.StatSN, p.ExpCmdSN, p.MaxCmdSN)
 	b.put16(40, p.Time2Wait)
 	b.put16(42, p.Time2Retain)
 }
@@ -193,7 +193,7 @@ func (p *AsyncMessage) Encode(b *BHS) {
 	b[1] = bitFinal
 	b.putLUN(p.LUN)
 	b.put32(16, ReservedTag)
-	b.putResponseSN(p.StatSN, p.ExpCmdSN, p.MaxCmdSN)
+	b.SetResponseSN(p.StatSN, p.ExpCmdSN, p.MaxCmdSN)
 	b[36], b[37] = byte(p.Event), p.VCode
 	b.put16(38, p.Param1)
 	b.put16(40, p.Param2)
@@ -238,7 +238,7 @@ func (p *Reject) Encode(b *BHS) {
 	b[1] = bitFinal
 	b[2] = byte(p.Reason)
 	b.put32(16, ReservedTag)
-	b.putResponseSN(p.StatSN, p.ExpCmdSN, p.MaxCmdSN)
+	b.SetResponseSN(p.StatSN, p.ExpCmdSN, p.MaxCmdSN)
 	b.put32(36, p.DataSN)
 }
 

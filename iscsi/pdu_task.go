@@ -65,7 +65,7 @@ func (p *TaskManagementResponse) Encode(b *BHS) {
 	b[1] = bitFinal
 	b[2] = byte(p.Response)
 	b.put32(16, p.ITT)
-	b.putResponseSN(p.StatSN, p.ExpCmdSN, p.MaxCmdSN)
+	b.SetResponseSN(p.StatSN, p.ExpCmdSN, p.MaxCmdSN)
 }
 
 // Decode reads the header.
@@ -144,7 +144,7 @@ func (p *NOPIn) Encode(b *BHS) {
 	b.putLUN(p.LUN)
 	b.put32(16, p.ITT)
 	b.put32(20, p.TTT)
-	b.putResponseSN(p.StatSN, p.ExpCmdSN, p.MaxCmdSN)
+	b.SetResponseSN(p.StatSN, p.ExpCmdSN, p.MaxCmdSN)
 }
 
 // Decode reads the header.
