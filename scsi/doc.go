@@ -3,8 +3,9 @@
 //
 // A [CDB] says what to do. Every command has a struct with its fields: build a
 // CDB with the struct's CDB method, take one apart with the Parse function of the
-// same name (of UNMAP it is ParseUnmapCDB; ParseUnmap reads its ranges). All the commands that address blocks share one, [Transfer], so that
-// where their LBA and length are is written down once:
+// same name (for UNMAP it is ParseUnmapCDB; ParseUnmap reads its ranges). All the
+// commands that address blocks share one, [Transfer], so that where their LBA and
+// length are is written down once:
 //
 //	t := scsi.Transfer{Op: scsi.OpRead16, LBA: 2048, Blocks: 8}
 //	cdb, err := t.CDB()
