@@ -66,9 +66,7 @@ func (s *Server) Sessions() []SessionInfo {
 	s.mu.Lock()
 	all := make([]*session, 0, len(s.sessions))
 	for _, sess := range s.sessions {
-		if sess.conn.serving.Load() {
-			all = append(all, sess)
-		}
+		all = append(all, sess)
 	}
 	s.mu.Unlock()
 	infos := make([]SessionInfo, len(all))

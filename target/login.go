@@ -25,7 +25,9 @@ func (c *conn) login() error {
 	if err != nil {
 		return err
 	}
+	c.sess.mu.Lock()
 	c.sess.user = res.CHAPUser
+	c.sess.mu.Unlock()
 	c.out.statSN = res.StatSN
 	return nil
 }

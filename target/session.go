@@ -24,8 +24,6 @@ type session struct {
 	id      sessionID
 	tsih    uint16
 	cid     uint16 // of the connection
-	alias   string // the initiator's
-	user    string // proven by CHAP
 	target  *target
 	conn    *conn
 	depth   uint32
@@ -37,6 +35,8 @@ type session struct {
 	readBytes, writeBytes atomic.Uint64
 
 	mu         sync.Mutex
+	alias      string       // the initiator's, for people
+	user       string       // proven by CHAP
 	params     iscsi.Params // changed by the connection's own goroutine alone
 	expCmdSN   uint32
 	maxCmdSN   uint32
