@@ -185,6 +185,7 @@ func TestShutdown(t *testing.T) {
 	t.Run("polite", func(t *testing.T) {
 		timed(t, target.Config{LogoutTimeout: time.Hour}, func(t *testing.T, l *pipes, stop func()) {
 			c := l.login(t)
+			synctest.Wait() // the server has seen the end of the login, too
 			stopped := make(chan struct{})
 			begin := time.Now()
 			go func() {
