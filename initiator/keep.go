@@ -10,11 +10,10 @@ import (
 // answer sends pings and their answers, and leaves when the target asks for it.
 func (s *Session) answer() {
 	var limit <-chan time.Time
-	var idle <-chan *task                   // while winding up: the tasks not in use
-	var loggedOut <-chan iscsi.LogoutResult // after that
-	busy := cap(s.free)
+	var idle <-chan *task // while winding up: the tasks not in use
+	busy, leaving := cap(s.free), false
 	logout := func() {
-		idle, loggedOut, limit = nil, s.loggedOut, time.After(s.cfg.Timeouts.Logout)
+		idle, leaving, limit = nil, true, time.After(s.cfg.Timeouts.Logout)
 		s.sendLogout() // an error ends the session
 	}
 	for {
@@ -29,13 +28,11 @@ func (s *Session) answer() {
 				logout()
 			}
 		case <-limit:
-			if loggedOut == nil {
-				logout()
-			} else {
+			if leaving {
 				s.fail(errAsked)
+				return
 			}
-		case <-loggedOut:
-			s.fail(errAsked)
+			logout()
 		case <-s.dead:
 			return
 		}
@@ -49,6 +46,13 @@ func (s *Session) refuseMore(why error) {
 		s.refuse = why
 	}
 	s.mu.Unlock()
+}
+
+// refused returns why no more commands are taken, or nil.
+func (s *Session) refused() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refuse
 }
 
 // keep watches, from tick to tick, for a write that hangs and a target that is

@@ -9,9 +9,10 @@ import (
 )
 
 var (
-	errAborted = errors.New("the command was aborted")
-	errDropped = errors.New("the target drops it")
-	errAsked   = errors.New("the target asked for a logout")
+	errAborted   = errors.New("the command was aborted")
+	errDropped   = errors.New("the target drops it")
+	errAsked     = errors.New("the target asked for a logout")
+	errLoggedOut = errors.New("logged out")
 )
 
 // maxChores is how many pings may wait to be sent; more are dropped.
@@ -64,17 +65,17 @@ func (s *Session) taskResponse(b *iscsi.BHS) error {
 	return nil
 }
 
+// logoutResponse ends the session with errLoggedOut.
 func (s *Session) logoutResponse(b *iscsi.BHS) error {
 	var r iscsi.LogoutResponse
 	if err := r.Decode(b); err != nil {
 		return err
 	}
-	select {
-	case s.loggedOut <- r.Response:
-		return nil
-	default:
-		return protocolErrorf("two logout responses")
+	if s.refused() == nil {
+		return protocolErrorf("a logout response without a request")
 	}
+	s.loggedOut <- r.Response // there is room, and this comes once
+	return errLoggedOut
 }
 
 // async takes a message of the target's own accord (RFC 7143, 11.9).

@@ -23,10 +23,15 @@ func (s *Session) receive() {
 		if err == nil {
 			err = s.conn.SkipData()
 		}
-		if err != nil {
-			if errors.Is(err, io.EOF) {
-				err = errors.New("the target closed it")
-			}
+		switch {
+		case err == nil:
+		case err == errLoggedOut:
+			s.end(s.refused())
+			return
+		case err == io.EOF:
+			s.fail(errors.New("the target closed it"))
+			return
+		default:
 			s.fail(err)
 			return
 		}

@@ -118,13 +118,14 @@ func (s *Session) logout() error {
 	if err := s.sendLogout(); err != nil {
 		return err
 	}
+	<-s.dead // also after an answer
 	select {
 	case r := <-s.loggedOut:
 		if r != iscsi.LogoutClosed {
 			return fmt.Errorf("the target answers: %v", r)
 		}
 		return nil
-	case <-s.dead:
+	default:
 		return s.cause()
 	}
 }
@@ -141,8 +142,8 @@ func (s *Session) end(err error) {
 	s.mu.Lock()
 	first := s.err == nil
 	if first {
-		if s.refuse != nil && errors.Is(s.refuse, ErrClosed) {
-			err = errors.Join(ErrClosed, ignoreClosed(err))
+		if s.refuse == ErrClosed && err != ErrClosed {
+			err = fmt.Errorf("%w: %w", ErrClosed, err)
 		}
 		s.err = err
 		close(s.dead)
@@ -151,14 +152,6 @@ func (s *Session) end(err error) {
 	if first {
 		s.conn.Close()
 	}
-}
-
-// ignoreClosed returns nil for ErrClosed itself.
-func ignoreClosed(err error) error {
-	if err == ErrClosed {
-		return nil
-	}
-	return err
 }
 
 // cause returns why the connection is gone, or nil.
