@@ -173,18 +173,23 @@ func TestCapacity(t *testing.T) {
 }
 
 func TestRemovable(t *testing.T) {
-	addr, _ := serve(t, target.Config{Targets: []*target.Target{{Name: testTarget, LUNs: []target.LUN{{Store: store.NewMemory(diskSize), Removable: true}}}}})
+	ended := make(chan struct{}, 2)
+	addr, _ := serve(t, target.Config{
+		Targets: []*target.Target{{Name: testTarget, LUNs: []target.LUN{{Store: store.NewMemory(diskSize), Removable: true}}}},
+		Events: func(e target.Event) {
+			if e.Kind == target.LogoutEvent {
+				ended <- struct{}{}
+			}
+		},
+	})
 	a := connect(t, addr, withISID(1)).ready()
 	b := connect(t, addr, withISID(2)).ready()
 	eject, load := scsi.StartStopUnit{Eject: true}.CDB(), scsi.StartStopUnit{Eject: true, Start: true}.CDB()
 	a.good(scsi.PreventAllowRemoval{Prevent: true}.CDB(), 0, nil)
 	b.bad(eject, 0, nil, scsi.KeyIllegalRequest, scsi.ASCMediumRemovalPrevented)
 	a.nc.Close() // and with it what it prevents
-	for range 1000 {
-		if b.do(eject, 0, nil).status == scsi.StatusGood {
-			break
-		}
-	}
+	<-ended
+	b.good(eject, 0, nil)
 	b.bad(scsi.TestUnitReadyCDB(), 0, nil, scsi.KeyNotReady, scsi.ASCMediumNotPresent)
 	b.bad(transfer(scsi.OpRead10, 0, 1), 512, nil, scsi.KeyNotReady, scsi.ASCMediumNotPresent)
 	b.good(load, 0, nil)
