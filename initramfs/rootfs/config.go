@@ -49,13 +49,14 @@ func (c TinyConfig) withDefaults() TinyConfig {
 }
 
 func (c TinyConfig) check() error {
-	return checkCommon(c.Label, c.Hostname)
+	return checkCommon(c.Size, c.Label, c.Hostname)
 }
 
 // Key identifies the recipe: two images with the same key differ at most in
 // what the packages that they were made from have become since.
 func (c TinyConfig) Key() string {
-	return key("tiny", tinySource, c.withDefaults())
+	c = c.withDefaults()
+	return key("tiny", tinySource, tinyTree(c, identity{}, nil, nil), c, runtime.Version())
 }
 
 // DebianConfig says how [Debian] makes an image. The zero value is ready to use
@@ -94,17 +95,21 @@ func (c DebianConfig) check() error {
 	if strings.ContainsAny(c.RootPassword, ":\n") {
 		return fmt.Errorf("rootfs: a root password with a colon or a line break cannot be set; choose another")
 	}
-	return checkCommon(c.Label, c.Hostname)
+	return checkCommon(c.Size, c.Label, c.Hostname)
 }
 
 // Key identifies the recipe: two images with the same key differ at most in
 // what the packages that they were made from have become since.
 func (c DebianConfig) Key() string {
-	return key("debian", debianSource, c.withDefaults(), debianPackages(c.SelfBooting), debianWithout, grubModules)
+	b := debianBuild{DebianConfig: c.withDefaults()}
+	return key("debian", debianSource, b.tree(), b.DebianConfig, b.packages(), debianWithout, grubModules)
 }
 
 // checkCommon refuses what would end up broken inside the image.
-func checkCommon(label, hostname string) error {
+func checkCommon(size int64, label, hostname string) error {
+	if size != 0 && (size < minSize || size%sector != 0) {
+		return fmt.Errorf("rootfs: an image of %d bytes cannot be made; choose a multiple of %d, %d at least", size, sector, minSize)
+	}
 	if len(label) > maxLabel {
 		return fmt.Errorf("rootfs: label %q has %d bytes; ext4 has room for %d", label, len(label), maxLabel)
 	}
@@ -114,15 +119,19 @@ func checkCommon(label, hostname string) error {
 	return nil
 }
 
-// key digests everything of ours that shapes an image: settings and lists, and
-// the embedded sources. The Go version stands for the tool chain.
-func key(kind string, sources fs.FS, recipe ...any) string {
+// key digests everything of ours that shapes an image: settings and lists, the
+// embedded sources, and the files that we add (as they are before the image has
+// an identity, which follows from the key).
+func key(kind string, sources fs.FS, tree []entry, recipe ...any) string {
 	h := sha256.New()
 	settings, err := json.Marshal(recipe)
 	if err != nil {
 		panic(err) // strings, numbers and booleans always marshal
 	}
-	fmt.Fprintf(h, "%s %d %s\n%s\n", kind, recipeVersion, runtime.Version(), settings)
+	fmt.Fprintf(h, "%s %d\n%s\n", kind, recipeVersion, settings)
+	for _, e := range tree {
+		fmt.Fprintf(h, "%q %v %q %q\n", e.path, e.mode, e.data, e.target)
+	}
 	err = fs.WalkDir(sources, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

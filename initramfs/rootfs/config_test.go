@@ -14,6 +14,7 @@ func TestKey(t *testing.T) {
 		"tiny, label":    TinyConfig{Label: "x"}.Key(),
 		"tiny, commands": TinyConfig{Commands: TinyCommands()[:3]}.Key(),
 		"tiny, size":     TinyConfig{Size: 128 << 20}.Key(),
+		"tiny, host":     TinyConfig{Hostname: "x"}.Key(),
 		"debian":         DebianConfig{}.Key(),
 		"debian, login":  DebianConfig{RootPassword: "secret"}.Key(),
 		"debian, auto":   DebianConfig{Autologin: true}.Key(),
@@ -39,6 +40,9 @@ func TestKey(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	for name, check := range map[string]func() error{
+		"negative size":      TinyConfig{Size: -sector}.check,
+		"small size":         TinyConfig{Size: minSize - sector}.check,
+		"broken sector":      DebianConfig{Size: minSize + 1}.check,
 		"long label":         TinyConfig{Label: "seventeen-letters"}.check,
 		"host name, slash":   TinyConfig{Hostname: "a/b"}.check,
 		"host name, newline": DebianConfig{Hostname: "a\nb"}.check,
@@ -49,7 +53,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if err := (DebianConfig{RootPassword: `'"$\%s`, Label: "sixteen--letters"}).check(); err != nil {
+	if err := (DebianConfig{Size: minSize, RootPassword: `'"$\%s`, Label: "sixteen--letters"}).check(); err != nil {
 		t.Error(err)
 	}
 }
@@ -59,7 +63,7 @@ func TestFresh(t *testing.T) {
 	if Fresh(path, "key") {
 		t.Error("an image that is not there is fresh")
 	}
-	if err := create(path, MinSize, "key", func(*os.File) error { return nil }); err != nil {
+	if err := create(path, minSize, "key", func(*os.File) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if !Fresh(path, "key") || Fresh(path, "other") {

@@ -17,9 +17,9 @@ import (
 //go:embed debian
 var debianSource embed.FS
 
-// Debian makes the image of a Debian system at path by mmdebstrap, as root or
-// as any user who has subordinate ids (/etc/subuid). It needs a Debian mirror
-// and takes about a minute.
+// Debian makes the image of a Debian system at path, and the folders above it,
+// by mmdebstrap, as root or as any user who has subordinate ids (/etc/subuid).
+// It needs a Debian mirror and takes about a minute.
 //
 // No network manager is on board: the network interface that the root disk
 // hangs on is up before this system starts, and stays as it is.
@@ -27,9 +27,12 @@ func Debian(ctx context.Context, path string, c DebianConfig) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	b := debianBuild{DebianConfig: c.withDefaults(), path: path, key: c.Key()}
+	b := debianBuild{DebianConfig: c.withDefaults(), key: c.Key()}
 	b.id = identify(b.key)
 	if err := b.needs(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
 	started := time.Now()
@@ -54,10 +57,9 @@ func Debian(ctx context.Context, path string, c DebianConfig) error {
 // debianBuild is one run of Debian.
 type debianBuild struct {
 	DebianConfig
-	path string
-	key  string
-	id   identity
-	dir  string // of the run's own: scripts, files for the new system, out
+	key string
+	id  identity
+	dir string // of the run's own: scripts, files for the new system, out
 }
 
 // needs tells everything that is missing at once, before anything is done.

@@ -20,8 +20,8 @@ const (
 	grubSectors = rootStart/sector - grubStart
 	grubStart   = 64
 
-	// MinSize is the size of the smallest image that is made.
-	MinSize = 32 * mebibyte
+	// minSize is the size of the smallest image that is made.
+	minSize = 32 * mebibyte
 )
 
 // identity are the names by which others tell an image, its root partition and
@@ -82,9 +82,6 @@ func guid(id uuid.UUID) string { return strings.ToUpper(id.String()) }
 // create makes an image of size bytes at path by fill, and notes the key of its
 // recipe beside it. Whatever is at path stays until the new image is whole.
 func create(path string, size int64, key string, fill func(*os.File) error) (err error) {
-	if size < MinSize || size%sector != 0 {
-		return fmt.Errorf("make %s: an image of %d bytes cannot be made; choose a multiple of %d, %d at least", path, size, sector, int64(MinSize))
-	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
 	if err != nil {
 		return fmt.Errorf("make %s: %w", path, err)

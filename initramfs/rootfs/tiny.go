@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -13,15 +14,18 @@ import (
 var tinySource embed.FS
 
 // Tiny makes the image of a small root file system of the project's own at
-// path: u-root's commands, and an init that says where / lies and keeps a shell
-// on the console. It takes a quarter of a minute at first and a few seconds
-// when Go's build cache is warm.
+// path, and the folders above it: u-root's commands, and an init that says where
+// / lies and keeps a shell on the console. It takes half a minute at first and a
+// few seconds when Go's build cache is warm.
 func Tiny(ctx context.Context, path string, c TinyConfig) error {
 	if err := c.check(); err != nil {
 		return err
 	}
 	key := c.Key()
 	c = c.withDefaults()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
 	started := time.Now()
 	c.Log.Info("building the commands of the tiny root", "commands", len(c.Commands))
 	init, err := buildInit(ctx, c.Source)

@@ -1,8 +1,11 @@
 package rootfs
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/diskfs/go-diskfs"
@@ -77,6 +80,25 @@ func TestTiny(t *testing.T) {
 		needs(t, fsck)
 		checkExt4(t, image, rootStart)
 	})
+}
+
+func TestTinyRefuses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "folder", "image")
+	err := Tiny(t.Context(), path, TinyConfig{Source: t.TempDir()})
+	if err == nil || !strings.Contains(err.Error(), "source tree of bootlun") {
+		t.Errorf("outside of the source tree: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Tiny(ctx, path, TinyConfig{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("when it is to end: %v", err)
+	}
+	if err := Tiny(t.Context(), path, TinyConfig{Label: "much too long a label"}); err == nil {
+		t.Error("no error for a label that ext4 has no room for")
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("there is an image")
+	}
 }
 
 // TestTinyBoots hands a machine over to the tiny root, talks to its shell, and

@@ -20,11 +20,13 @@ func TestFindRoot(t *testing.T) {
 	}{
 		"plain": {
 			"22 1 8:1 / / rw,noatime shared:1 - ext4 /dev/sda1 rw\n23 22 0:5 / /dev rw - devtmpfs devtmpfs rw\n",
-			rootMount{"8:1", "ext4", "/dev/sda1"}, true,
+			rootMount{"8:1", "ext4", "/dev/sda1"},
+			true,
 		},
 		"over the initramfs": {
 			"1 1 0:2 / / rw - rootfs rootfs rw\n30 1 254:1 / / rw - ext4 /dev/root rw\n",
-			rootMount{"254:1", "ext4", "/dev/root"}, true,
+			rootMount{"254:1", "ext4", "/dev/root"},
+			true,
 		},
 		"none":      {"23 22 0:5 / /dev rw - devtmpfs devtmpfs rw\n", rootMount{}, false},
 		"truncated": {"22 1 8:1 /\n22 1 8:1 / / rw\n22 1 8:1 / / rw - ext4\n\n - \n", rootMount{}, false},
