@@ -335,7 +335,7 @@ func TestNoRoom(t *testing.T) {
 // The command window is respected, and waited for with the context.
 func TestWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		seen := make(chan iscsi.SCSICommand, 10)
+		seen := make(chan iscsi.BHS, 10)
 		open := make(chan bool)
 		targets := newFakes(t, func(f *fake) error {
 			f.window = 0
@@ -348,12 +348,13 @@ func TestWindow(t *testing.T) {
 			}
 			go func() { // reads on
 				for {
-					c, err := f.command()
+					b, _, err := f.next()
 					if err != nil {
-						close(seen)
 						return
 					}
-					seen <- c
+					if b.Opcode() == iscsi.OpSCSICommand {
+						seen <- b
+					}
 				}
 			}()
 			<-open
