@@ -75,9 +75,10 @@ func TestResultRoundTrip(t *testing.T) {
 		{Step: "login", Took: 132 * time.Millisecond, Detail: "iqn.2026-11.example:disk at 10.0.0.1:3260"},
 		{Step: "switch root", Took: 12 * time.Second, Detail: "x"},
 	} {
-		got, ok := ParseResult("\x1b[0m" + r.String() + "\r\n")
-		if !ok || got != r {
-			t.Errorf("ParseResult(%q) = %+v, %v", r.String(), got, ok)
+		for _, line := range []string{r.String(), "\x1b[0m" + r.String() + "\r\n", r.String() + "[    4.177962] sd 0:0:0:1: [sda] Attached SCSI disk"} {
+			if got, ok := ParseResult(line); !ok || got != r {
+				t.Errorf("ParseResult(%q) = %+v, %v", line, got, ok)
+			}
 		}
 	}
 	for _, line := range []string{"", "bootlun: failed: no lease", "[    1.0] sd 2:0:0:1: [sda] Attached SCSI disk"} {

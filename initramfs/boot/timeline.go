@@ -25,7 +25,8 @@ func (r Result) String() string {
 	return fmt.Sprintf("%s%-12s %5d ms  %s", linePrefix, r.Step, r.Took.Milliseconds(), r.Detail)
 }
 
-var resultLine = regexp.MustCompile(`bootlun: ([a-z][a-z ]*?) +(\d+) ms  (.*)$`)
+// resultLine leaves out what the kernel has printed before the line's end.
+var resultLine = regexp.MustCompile(`bootlun: ([a-z][a-z ]*?) +(\d+) ms  (.*?)(?:\[ *\d+\.\d{6}\] .*)?$`)
 
 // ParseResult finds a step's result in a console line; ok is false for every
 // other line.
