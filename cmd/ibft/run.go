@@ -22,6 +22,8 @@ operating system where its disk is.
 Usage:
   ibft show [SOURCE]     print a table: this machine's, or one in a file
   ibft build [JSON]      make a table from a root path or from JSON
+  ibft set FIELD=VALUE   change fields of a table
+  ibft diff A B          compare two tables field by field
   ibft COMMAND --help    say more about one command
 
 Examples:
@@ -37,6 +39,12 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.
 // usageError is an error in how the command was called.
 type usageError struct{ error }
 
+// exitError ends the program with a code of its command's own. Without an error there is no more to say.
+type exitError struct {
+	error
+	code int
+}
+
 // stdio is where a command reads and writes.
 type stdio struct {
 	in       io.Reader
@@ -47,12 +55,18 @@ type stdio struct {
 func run(ctx context.Context, args []string, in io.Reader, out, errout io.Writer) int {
 	err := dispatch(ctx, args, stdio{in, out, errout})
 	var usage usageError
+	var exit exitError
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case errors.As(err, &usage):
 		fmt.Fprintf(errout, "ibft: %v\n", err)
 		return exitUsage
+	case errors.As(err, &exit):
+		if exit.error != nil {
+			fmt.Fprintf(errout, "ibft: %s\n", strings.TrimPrefix(exit.Error(), "ibft: "))
+		}
+		return exit.code
 	default:
 		fmt.Fprintf(errout, "ibft: %s\n", strings.TrimPrefix(err.Error(), "ibft: "))
 		return exitFailed
@@ -69,11 +83,15 @@ func dispatch(ctx context.Context, args []string, std stdio) error {
 		return show(rest, std)
 	case "build":
 		return build(ctx, rest, std)
+	case "set":
+		return set(rest, std)
+	case "diff":
+		return diff(rest, std)
 	case "help", "-h", "-help", "--help":
 		_, err := fmt.Fprint(std.out, help)
 		return err
 	default:
-		return usageError{fmt.Errorf("unknown command %q: it is one of show and build, see ibft --help", name)}
+		return usageError{fmt.Errorf("unknown command %q: it is one of show, build, set, diff, see ibft --help", name)}
 	}
 }
 
