@@ -9,12 +9,15 @@ packages() {
 boot   qemu-system-x86  runs the virtual machine
 boot   ipxe-qemu        the network card's boot ROM (iPXE)
 debian mmdebstrap       makes the Debian root file system
+debian uidmap           lets it do so without root
 debian e2fsprogs        puts it on an ext4 image
 debian grub-pc-bin      lets that image boot by itself (the peer of bench-boot)
 debian grub-common      makes GRUB's core image
 test   gcc              the race detector needs a C compiler
 test   libc6-dev        and its headers
 test   libiscsi-bin     an initiator and its conformance suite, run against our target
+test   qemu-utils       another initiator; so is the next one
+test   qemu-block-extra .
 test   tgt              a target, served to our initiator
 test   istgt            another target, served to our initiator
 test   fdisk            checks our partition tables

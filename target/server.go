@@ -82,8 +82,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		v.askToLogOut()
 		err = fmt.Errorf("%w: %w", ErrServerClosed, context.Cause(ctx))
 	}
+	v.closeAll() // first, so that connections know why
 	v.cancel()
-	v.closeAll()
 	v.wg.Wait()
 	return err
 }
