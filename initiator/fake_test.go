@@ -144,14 +144,14 @@ func (f *fake) rest() error {
 	}
 }
 
-// disk is a device of zeros for a fake target: enough for OpenLUN.
-type disk struct {
+// zeroDisk is a device of zeros for a fake target: enough for OpenLUN.
+type zeroDisk struct {
 	blocks    uint64
 	attention int // unit attentions to tell before anything else
 }
 
 // serve answers one command.
-func (d *disk) serve(f *fake, c iscsi.SCSICommand) error {
+func (d *zeroDisk) serve(f *fake, c iscsi.SCSICommand) error {
 	cdb := scsi.CDB(c.CDB)
 	answer := func(p []byte) error {
 		return errors.Join(f.data(c, 0, p[:min(len(p), int(c.ExpectedLength))]),
@@ -177,7 +177,7 @@ func (d *disk) serve(f *fake, c iscsi.SCSICommand) error {
 }
 
 // serveAll answers commands until the initiator logs out.
-func (d *disk) serveAll(f *fake) error {
+func (d *zeroDisk) serveAll(f *fake) error {
 	for {
 		b, _, err := f.next()
 		if err != nil {

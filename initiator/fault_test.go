@@ -265,7 +265,7 @@ func TestAbort(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		d := disk{blocks: 1000}
+		d := zeroDisk{blocks: 1000}
 		return d.serveAll(f)
 	})
 	s := dial(t, targets.config())
@@ -520,7 +520,7 @@ func TestClose(t *testing.T) {
 // do, and a device that has no end of attentions is given up.
 func TestAttentions(t *testing.T) {
 	for attentions, ok := range map[int]bool{0: true, 5: true, maxAttentions + 1: false} {
-		targets := newFakes(t, (&disk{blocks: 10, attention: attentions}).serveAll)
+		targets := newFakes(t, (&zeroDisk{blocks: 10, attention: attentions}).serveAll)
 		s := dial(t, targets.config())
 		l, err := s.OpenLUN(soon(t), 0)
 		var e *scsi.Error
