@@ -9,6 +9,9 @@ KERNEL ?=
 MODULES ?=
 ONESHOT ?=
 
+# Says at the end which tests were skipped, and why. The race detector needs cgo.
+TEST = CGO_ENABLED=1 $(GO) tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg
+
 .PHONY: help boot test test-short check fuzz bench bench-boot deps clean
 
 help: ## Show this help
@@ -23,10 +26,10 @@ boot: bin/bootlun ## Boot a virtual machine from an iSCSI LUN and show its conso
 
 test: ## Run every test: race detector, fuzz seeds, real peers, boot scenarios
 	@scripts/deps.sh boot debian test
-	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
+	@$(TEST) -- -race -timeout 30m ./...
 
 test-short: ## Run the tests that need no virtual machine
-	CGO_ENABLED=1 $(GO) test -race -short ./...
+	@$(TEST) -- -race -short ./...
 
 check: ## Vet, staticcheck and gofumpt
 	$(GO) vet ./...
