@@ -24,6 +24,7 @@ Usage:
   ibft build [JSON]      make a table from a root path or from JSON
   ibft set FIELD=VALUE   change fields of a table
   ibft diff A B          compare two tables field by field
+  ibft find              list every table on this machine
   ibft COMMAND --help    say more about one command
 
 Examples:
@@ -87,11 +88,13 @@ func dispatch(ctx context.Context, args []string, std stdio) error {
 		return set(rest, std)
 	case "diff":
 		return diff(rest, std)
+	case "find":
+		return find(rest, std)
 	case "help", "-h", "-help", "--help":
 		_, err := fmt.Fprint(std.out, help)
 		return err
 	default:
-		return usageError{fmt.Errorf("unknown command %q: it is one of show, build, set, diff, see ibft --help", name)}
+		return usageError{fmt.Errorf("unknown command %q: it is one of show, build, set, diff, find, see ibft --help", name)}
 	}
 }
 
