@@ -60,14 +60,24 @@ func newSession(cfg *Config, l *loggedIn) *Session {
 	s.nextCmdSN.Store(l.result.CmdSN)
 	s.maxCmdSN.Store(l.result.MaxCmdSN)
 	s.expStatSN.Store(l.result.ExpStatSN)
-	for i := range s.tasks {
-		s.tasks[i].index = uint32(i)
-		s.free <- &s.tasks[i]
-	}
+	s.prepareTasks()
 	s.wg.Go(s.receive)
 	s.wg.Go(s.answer)
 	s.wg.Go(s.keep)
 	return s
+}
+
+// prepareTasks makes all tasks free, with the memory that they need.
+func (s *Session) prepareTasks() {
+	n, asks := len(s.tasks), max(1, s.params.MaxOutstandingR2T)
+	spans, r2ts := make(extents, n), make([]r2t, n*asks)
+	for i := range s.tasks {
+		t := &s.tasks[i]
+		t.index = uint32(i)
+		t.got = spans[i : i : i+1] // more than one where data comes out of order
+		t.r2ts = r2ts[i*asks : i*asks : (i+1)*asks]
+		s.free <- t
+	}
 }
 
 // Target returns the target's name.
