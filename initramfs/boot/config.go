@@ -17,7 +17,7 @@ type Source string
 
 // Sources, as the kernel command line's bootlun.source= names them.
 const (
-	SourceAuto    Source = "auto"    // the firmware's table; where there is none, the command line or DHCP
+	SourceAuto    Source = "auto"    // a root path of the command line, else the firmware's table, else DHCP
 	SourceTable   Source = "table"   // the firmware's table only
 	SourceDHCP    Source = "dhcp"    // a DHCP lease's root path only
 	SourceCmdline Source = "cmdline" // bootlun.rootpath= only

@@ -50,6 +50,21 @@ func requestLease(ctx context.Context, ifname string) (*dhcpv4.DHCPv4, error) {
 	return lease.ACK, nil
 }
 
+// leaseAddress fills in what the table leaves to DHCP.
+func leaseAddress(ctx context.Context, link netlink.Link, nic *ibft.NIC) error {
+	ack, err := requestLease(ctx, link.Attrs().Name)
+	if err != nil {
+		return err
+	}
+	s, err := leaseSettings(ack, link.Attrs())
+	if err != nil {
+		return err
+	}
+	nic.IP, nic.PrefixLen, nic.Gateway = s.NIC.IP, s.NIC.PrefixLen, s.NIC.Gateway
+	nic.PrimaryDNS, nic.SecondaryDNS, nic.DHCP = s.NIC.PrimaryDNS, s.NIC.SecondaryDNS, s.NIC.DHCP
+	return nil
+}
+
 // leaseSettings are a lease's boot settings on the interface with attributes
 // attrs (RFC 2132 options, RFC 4173 root path, iPXE's encapsulated options).
 func leaseSettings(ack *dhcpv4.DHCPv4, attrs *netlink.LinkAttrs) (ibft.Settings, error) {

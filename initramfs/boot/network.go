@@ -37,6 +37,11 @@ func configureNIC(ctx context.Context, nic *ibft.NIC) (string, error) {
 		}
 	}
 	name := link.Attrs().Name
+	if !nic.IP.IsValid() {
+		if err := leaseAddress(ctx, link, nic); err != nil {
+			return "", fmt.Errorf("the table gives this NIC no address: %w", err)
+		}
+	}
 	if err := setAddress(link, nic); err != nil {
 		return "", err
 	}
@@ -138,9 +143,6 @@ func vlanLink(ctx context.Context, parent netlink.Link, id int) (netlink.Link, e
 // that the prefix does not cover is reached on the link.
 func setAddress(link netlink.Link, nic *ibft.NIC) error {
 	name := link.Attrs().Name
-	if !nic.IP.IsValid() {
-		return fmt.Errorf("%s: the table gives no IP address for this NIC", name)
-	}
 	prefix := nic.Prefix()
 	if !prefix.IsValid() {
 		return fmt.Errorf("%s: prefix length %d does not fit address %s", name, nic.PrefixLen, nic.IP)

@@ -12,37 +12,39 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// findTable finds the firmware's table, or synthesises one from the command
-// line or a DHCP lease: whichever Config.Source allows, in that order.
+// findTable finds the table of this boot. A root path on the command line goes
+// before the firmware's table, and that before a DHCP lease.
 func findTable(ctx context.Context, m *machine) (string, error) {
-	if len(m.cfg.RootPaths) == 0 && m.allows(SourceTable) || m.cfg.Source == SourceTable {
-		if source, err := m.firmwareTable(); err == nil {
+	var noTable error
+	if m.cfg.Source == SourceTable || m.cfg.Source == SourceAuto && len(m.cfg.RootPaths) == 0 {
+		source, err := m.firmwareTable()
+		if err == nil {
 			return "read from " + source, nil
-		} else if m.cfg.Source == SourceTable {
+		}
+		if m.cfg.Source == SourceTable {
 			return "", permanentError{err}
 		}
+		noTable = err
 	}
 	source, settings, err := m.settings(ctx)
 	if err != nil {
+		return "", errors.Join(noTable, err)
+	}
+	if m.table, err = settings.Table(ctx, m.resolver(&settings.NIC)); err != nil {
+		err = fmt.Errorf("synthesise a table from %s: %w", source, err)
+		if dns := new(net.DNSError); !errors.As(err, &dns) {
+			err = permanentError{err}
+		}
 		return "", err
 	}
-	table, err := settings.Table(ctx, m.resolver(&settings.NIC))
-	if err != nil {
-		return "", permanentError{fmt.Errorf("synthesise a table from %s: %w", source, err)}
-	}
-	m.table = table
 	return "synthesised from " + source, nil
 }
 
-func (m *machine) allows(s Source) bool { return m.cfg.Source == SourceAuto || m.cfg.Source == s }
-
 // firmwareTable takes the first table of this machine with a path to a LUN.
 func (m *machine) firmwareTable() (source string, err error) {
-	found, err := ibft.Find(ibft.FindOptions{})
-	if err != nil {
-		return "", fmt.Errorf("look for the firmware's table: %w", err)
-	}
-	errs := []error{errors.New("this machine's firmware left no usable iBFT")}
+	// Where one place cannot be searched, another may still have a table.
+	found, searchErr := ibft.Find(ibft.FindOptions{})
+	errs := []error{errors.New("this machine's firmware left no usable iBFT"), searchErr}
 	for _, f := range found {
 		switch {
 		case f.Err != nil:
@@ -60,6 +62,9 @@ func (m *machine) firmwareTable() (source string, err error) {
 // settings gathers what the command line says, completed by a DHCP lease where
 // it leaves the address or the root path open.
 func (m *machine) settings(ctx context.Context) (source string, s ibft.Settings, err error) {
+	if m.cfg.Source == SourceCmdline && len(m.cfg.RootPaths) == 0 {
+		return "", s, permanentError{errors.New("bootlun.source=cmdline needs bootlun.rootpath=")}
+	}
 	link, err := m.bootLink(ctx)
 	if err != nil {
 		return "", s, err
@@ -86,7 +91,7 @@ func (m *machine) settings(ctx context.Context) (source string, s ibft.Settings,
 	}
 	// A NIC on no PCI bus is known by its MAC alone.
 	s.NIC.PCI, _ = ibft.ParsePCIAddr(pciAddressOf(link.Attrs().Name))
-	if len(m.cfg.RootPaths) > 0 {
+	if len(m.cfg.RootPaths) > 0 && m.cfg.Source != SourceDHCP {
 		s.RootPaths = m.cfg.RootPaths
 	}
 	if m.cfg.Initiator != "" {

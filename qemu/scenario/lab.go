@@ -46,6 +46,7 @@ type Lab struct {
 	Root          Root   // what the LUN serves
 	KeepWrites    bool   // the machine's writes go to Root's file; otherwise they stay in memory
 	Table         Source // empty means FromDHCP
+	NoAddress     bool   // with FromFirmware: the table leaves the machine's address to DHCP
 	Mode          netboot.Mode
 	Cmdline       string // added to the kernel's command line
 	CHAPName      string // with CHAPSecret: the target asks the machine for it

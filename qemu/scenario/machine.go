@@ -32,16 +32,15 @@ func (l Lab) machine(ctx context.Context, r *Running) (qemu.Machine, error) {
 	return m, nil
 }
 
-// writeTable writes the table of the machine's firmware, with addresses of its
-// own: init needs no DHCP for it.
+// writeTable writes the table of the machine's firmware.
 func (l Lab) writeTable(ctx context.Context, path string) error {
+	nic := ibft.NIC{Origin: ibft.OriginDHCP, MAC: machineMAC}
+	if !l.NoAddress {
+		nic.Origin, nic.IP, nic.PrefixLen = ibft.OriginManual, machineAddr, uint8(serverAddr.Bits())
+		nic.Gateway = serverAddr.Addr()
+	}
 	table, err := ibft.Settings{
-		RootPaths:     []string{l.rootPath()},
-		InitiatorName: InitiatorName,
-		NIC: ibft.NIC{
-			IP: machineAddr, PrefixLen: uint8(serverAddr.Bits()), Gateway: serverAddr.Addr(),
-			Origin: ibft.OriginManual, MAC: machineMAC,
-		},
+		RootPaths: []string{l.rootPath()}, InitiatorName: InitiatorName, NIC: nic,
 		CHAPName: l.CHAPName, CHAPSecret: ibft.Secret(l.CHAPSecret),
 		ReverseCHAPName: l.ReverseCHAPName, ReverseCHAPSecret: ibft.Secret(l.ReverseCHAPSecret),
 	}.Table(ctx, nil)

@@ -119,6 +119,7 @@ func TestBootTiny(t *testing.T) {
 	}{
 		{"table synthesised from DHCP", func(*scenario.Lab) {}, "synthesised from the lease of 10.73.0.50"},
 		{"table read from the firmware", func(l *scenario.Lab) { l.Table = scenario.FromFirmware }, "read from /sys/firmware/acpi/tables/iBFT"},
+		{"table leaves the address to DHCP", func(l *scenario.Lab) { l.Table, l.NoAddress = scenario.FromFirmware, true }, "read from /sys/firmware/acpi/tables/iBFT"},
 		{"mutual CHAP by the server's table", chap, "read from /sys/firmware/acpi/tables/IBFT"},
 	}
 	for _, tt := range tests {
