@@ -19,6 +19,8 @@ const (
 	idInitiator = 2
 	idNIC       = 3
 	idTarget    = 4
+
+	idExtensions = 5
 )
 
 // Offsets in the table's header, which is an ACPI table's (ACPI 6.5, 5.2.6).
@@ -29,6 +31,7 @@ const (
 	hdrOEMID      = 10
 	hdrOEMTableID = 16
 	hdrReserved   = 24
+	hdrACPIEnd    = 36 // of what an ACPI reader finds in the reserved bytes
 )
 
 // Offsets in a structure.
