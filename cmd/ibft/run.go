@@ -22,6 +22,7 @@ operating system where its disk is.
 Usage:
   ibft show [SOURCE]     print a table: this machine's, or one in a file
   ibft build [JSON]      make a table from a root path or from JSON
+  ibft check [SOURCE]    say what is wrong with a table
   ibft set FIELD=VALUE   change fields of a table
   ibft diff A B          compare two tables field by field
   ibft find              list every table on this machine
@@ -84,6 +85,8 @@ func dispatch(ctx context.Context, args []string, std stdio) error {
 		return show(rest, std)
 	case "build":
 		return build(ctx, rest, std)
+	case "check":
+		return check(rest, std)
 	case "set":
 		return set(rest, std)
 	case "diff":
@@ -94,7 +97,7 @@ func dispatch(ctx context.Context, args []string, std stdio) error {
 		_, err := fmt.Fprint(std.out, help)
 		return err
 	default:
-		return usageError{fmt.Errorf("unknown command %q: it is one of show, build, set, diff, find, see ibft --help", name)}
+		return usageError{fmt.Errorf("unknown command %q: it is one of show, build, check, set, diff, find, see ibft --help", name)}
 	}
 }
 
