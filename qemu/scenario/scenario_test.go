@@ -62,7 +62,8 @@ func labFor(t *testing.T, root string) scenario.Lab {
 // boot runs a lab until the installed system is up. It ends with the test.
 func boot(t *testing.T, lab scenario.Lab) (*scenario.Running, context.Context) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	// The test's own context ends before its clean-up, which stops the machine.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), timeout)
 	t.Cleanup(cancel)
 	running, err := lab.Start(ctx)
 	if err != nil {
