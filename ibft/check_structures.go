@@ -61,7 +61,7 @@ func (c *checker) slot(slot, offset int, seen map[int]int) {
 		index: b[structIndex], flags: b[structFlags],
 	}
 	want := specLength(e.id)
-	if e.length == want && want <= len(b) {
+	if want > 0 && e.length == want && want <= len(b) {
 		e.bytes = b[:want:want]
 	}
 	c.entries = append(c.entries, e)
