@@ -60,8 +60,10 @@ func login(ctx context.Context, cfg *Config, discovery bool) (*loggedIn, error) 
 			"to", refused.Redirect.HostPort(), "status", refused.Status)
 		addr = refused.Redirect
 	}
-	return nil, &Error{Op: op, Target: cfg.Target, Portal: addr.HostPort(),
-		Err: fmt.Errorf("more than %d redirects in a row", maxRedirects)}
+	return nil, &Error{
+		Op: op, Target: cfg.Target, Portal: addr.HostPort(),
+		Err: fmt.Errorf("more than %d redirects in a row", maxRedirects),
+	}
 }
 
 // loginAt logs in at one address.

@@ -131,7 +131,7 @@ func (f *fake) rest() error {
 	for {
 		b, _, err := f.next()
 		if err != nil {
-			return nil //nolint:nilerr // the initiator is gone
+			return nil // the initiator is gone
 		}
 		switch b.Opcode() {
 		case iscsi.OpLogoutRequest:

@@ -22,8 +22,6 @@ type expect struct {
 	ok      bool   // there is no error
 }
 
-var errNoStatus = errors.New("done without a status")
-
 // What a target does to one command that reads or writes 1024 bytes.
 func TestFaults(t *testing.T) {
 	long := make([]byte, 1024)
@@ -289,7 +287,7 @@ func TestNoAnswer(t *testing.T) {
 		targets := newFakes(t, func(f *fake) error {
 			for {
 				if _, _, err := f.next(); err != nil {
-					return nil //nolint:nilerr // the initiator is gone
+					return nil // the initiator is gone
 				}
 			}
 		})
@@ -504,7 +502,7 @@ func TestClose(t *testing.T) {
 			targets := newFakes(t, func(f *fake) error {
 				for {
 					if _, _, err := f.next(); err != nil {
-						return nil //nolint:nilerr // the initiator is gone
+						return nil // the initiator is gone
 					}
 				}
 			})

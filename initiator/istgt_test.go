@@ -106,8 +106,10 @@ func TestISTGT(t *testing.T) {
 		{name: "several R2T", target: 0, offer: iscsi.Offer{MaxOutstandingR2T: 8, MaxBurstLength: 8192, InitialR2T: true, NoImmediateData: true}},
 		{name: "CHAP", target: 1, chap: &iscsi.CHAPClient{User: alice}},
 		{name: "mutual CHAP, digests", target: 2, chap: &iscsi.CHAPClient{User: alice, Target: bob}, offer: must},
-		{name: "wrong secret", target: 1, chap: &iscsi.CHAPClient{User: iscsi.CHAPUser{Name: "alice", Secret: "a wrong secret"}},
-			status: iscsi.StatusAuthenticationFailed},
+		{
+			name: "wrong secret", target: 1, chap: &iscsi.CHAPClient{User: iscsi.CHAPUser{Name: "alice", Secret: "a wrong secret"}},
+			status: iscsi.StatusAuthenticationFailed,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, err := Dial(t.Context(), Config{

@@ -13,6 +13,7 @@ var (
 	errDropped   = errors.New("the target drops it")
 	errAsked     = errors.New("the target asked for a logout")
 	errLoggedOut = errors.New("logged out")
+	errHungUp    = errors.New("the target closed it")
 )
 
 // maxChores is how many pings may wait to be sent; more are dropped.

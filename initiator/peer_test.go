@@ -103,6 +103,12 @@ type tgt struct {
 // startTGT starts a tgtd without targets.
 func startTGT(t testing.TB) *tgt {
 	t.Helper()
+	return startTGTAt(t, "127.0.0.1")
+}
+
+// startTGTAt is startTGT at another address of this machine.
+func startTGTAt(t testing.TB, host string) *tgt {
+	t.Helper()
 	path := program(t, "tgtd", "tgt")
 	program(t, "tgtadm", "tgt")
 	if os.Geteuid() != 0 {
@@ -111,7 +117,7 @@ func startTGT(t testing.TB) *tgt {
 	port := freePort(t)
 	n, _ := strconv.Atoi(port)
 	// Control numbers have 15 bits.
-	g := &tgt{portal: "127.0.0.1:" + port, control: strconv.Itoa(n & 0x7fff), dir: tempDir(t)}
+	g := &tgt{portal: net.JoinHostPort(host, port), control: strconv.Itoa(n & 0x7fff), dir: tempDir(t)}
 	t.Cleanup(func() {
 		for _, f := range []string{"/var/run/tgtd/socket." + g.control, "/var/run/tgtd/socket." + g.control + ".lock"} {
 			os.Remove(f)

@@ -2,7 +2,6 @@ package initiator
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 
@@ -29,7 +28,7 @@ func (s *Session) receive() {
 			s.end(s.refused())
 			return
 		case err == io.EOF:
-			s.fail(errors.New("the target closed it"))
+			s.fail(errHungUp)
 			return
 		default:
 			s.fail(err)

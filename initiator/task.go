@@ -182,8 +182,8 @@ func (c *call) take() (t *task, ask r2t, done bool) {
 // their buffers any more.
 func (c *call) reclaim() {
 	<-c.s.received
-	c.s.wmu.Lock() // a write in progress has ended
-	c.s.wmu.Unlock()
+	c.s.wmu.Lock()
+	defer c.s.wmu.Unlock() // no write is in progress
 	for i := range c.s.tasks {
 		t := &c.s.tasks[i]
 		c.s.mu.Lock()

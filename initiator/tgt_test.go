@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"sync"
 	"testing"
@@ -33,6 +34,21 @@ func TestTGTDiscover(t *testing.T) {
 		records[0].Addresses[0].HostPort() != g.portal {
 		t.Errorf("targets %+v", records)
 	}
+}
+
+func TestTGTIPv6(t *testing.T) {
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skipf("SKIP: needs IPv6 on loopback: %v", err)
+	} else {
+		l.Close()
+	}
+	g := startTGTAt(t, "::1")
+	g.target(t, tgtTarget, diskFile(t, g.dir, "disk"))
+	records, err := Discover(t.Context(), g.config(""))
+	if err != nil || len(records) != 1 || records[0].Addresses[0].HostPort() != g.portal {
+		t.Fatalf("targets %+v, %v", records, err)
+	}
+	exercise(t, openLUN(t, dial(t, g.config(tgtTarget)), 1))
 }
 
 // Logging in with every way of authentication, seen by a read.
@@ -63,8 +79,10 @@ func TestTGTLogin(t *testing.T) {
 		{name: "CHAP with digests", target: "-chap", chap: &iscsi.CHAPClient{User: alice}, offer: must},
 		{name: "mutual", target: "-mutual", chap: &iscsi.CHAPClient{User: alice, Target: bob}},
 		{name: "wrong secret", target: "-chap", chap: &iscsi.CHAPClient{User: bob}, status: iscsi.StatusAuthenticationFailed},
-		{name: "wrong proof", target: "-mutual", chap: &iscsi.CHAPClient{User: alice, Target: iscsi.CHAPUser{Name: "bob", Secret: "not what bob has"}},
-			err: iscsi.ErrPeerNotAuthenticated},
+		{
+			name: "wrong proof", target: "-mutual", chap: &iscsi.CHAPClient{User: alice, Target: iscsi.CHAPUser{Name: "bob", Secret: "not what bob has"}},
+			err: iscsi.ErrPeerNotAuthenticated,
+		},
 		{name: "no CHAP", target: "-chap", status: iscsi.StatusAuthenticationFailed},
 		{name: "no such target", target: "-none", status: iscsi.StatusTargetNotFound},
 	} {
@@ -107,8 +125,20 @@ func exercise(t *testing.T, l *LUN) {
 		off int64
 		n   int
 	}{
-		{0, 512}, {512, 4096}, {1, 1}, {511, 2}, {100, 200}, {1000, 5000}, {4096, 100}, {0, 3 << 20}, {777, 1 << 20},
-		{diskSize - 512, 512}, {diskSize - 10, 10}, {diskSize - 5000, 4999}, {0, 0}, {5, 0},
+		{0, 512},
+		{512, 4096},
+		{1, 1},
+		{511, 2},
+		{100, 200},
+		{1000, 5000},
+		{4096, 100},
+		{0, 3 << 20},
+		{777, 1 << 20},
+		{diskSize - 512, 512},
+		{diskSize - 10, 10},
+		{diskSize - 5000, 4999},
+		{0, 0},
+		{5, 0},
 	} {
 		for range 2 { // as it was, and as it was written
 			want, got := make([]byte, r.n), make([]byte, r.n)

@@ -3,6 +3,7 @@ package initiator
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/bootlun/bootlun/iscsi"
@@ -82,6 +83,10 @@ func (c *call) send() error {
 		return nil
 	}
 	c.unsent = false
+	if c.s.busy() {
+		// Others who are about to send something then share this system call.
+		runtime.Gosched()
+	}
 	c.s.lockWriter()
 	if err := c.s.flushWriter(c.ctx); err != nil {
 		c.s.fail(err)
@@ -89,6 +94,9 @@ func (c *call) send() error {
 	}
 	return nil
 }
+
+// busy reports whether more than one command is in flight.
+func (s *Session) busy() bool { return len(s.free) < cap(s.free)-1 }
 
 // release makes a task that is done free.
 func (c *call) release(t *task) {
