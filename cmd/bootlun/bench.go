@@ -28,6 +28,9 @@ type contender struct {
 // Run boots the same LUN by both paths, in turn, and compares how long each
 // took to a mounted root.
 func (c *vmBenchCommand) Run(ctx context.Context, log *slog.Logger) error {
+	if c.Runs < 1 {
+		return errors.New("--runs must be at least 1")
+	}
 	images := c.images(progress())
 	kernel, image, err := images.Netboot(ctx)
 	if err != nil {
@@ -78,7 +81,8 @@ func (c *contender) boot(ctx context.Context, run int) error {
 	return nil
 }
 
+// median is the middle of d, which is not empty.
 func median(d []time.Duration) time.Duration {
 	d = slices.Sorted(slices.Values(d))
-	return d[len(d)/2]
+	return (d[(len(d)-1)/2] + d[len(d)/2]) / 2
 }

@@ -36,12 +36,19 @@ type cli struct {
 	} `cmd:"" name:"vm" help:"Run virtual machines on a LAN of their own; no privileges needed."`
 }
 
+// options make the parser of the command line. ctx ends what a command does.
+func options(ctx context.Context) []kong.Option {
+	return []kong.Option{
+		kong.Name("bootlun"), kong.Description(description), kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	}
+}
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var c cli
-	parsed := kong.Parse(&c, kong.Name("bootlun"), kong.Description(description), kong.UsageOnError(),
-		kong.BindTo(ctx, (*context.Context)(nil)))
+	parsed := kong.Parse(&c, options(ctx)...)
 	level := slog.LevelWarn
 	if c.Verbose {
 		level = slog.LevelInfo

@@ -185,6 +185,18 @@ func TestBootFailureNamesStepAndRemedy(t *testing.T) {
 	}
 }
 
+func TestImageStaysSmall(t *testing.T) {
+	need(t, "apt-get")
+	lab := labFor(t, scenario.RootTiny)
+	info, err := os.Stat(lab.Image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() >= 10e6 {
+		t.Errorf("the image with the cloud kernel's modules has %d bytes, want less than 10 MB", info.Size())
+	}
+}
+
 func TestRootOfNoName(t *testing.T) {
 	_, err := scenario.Images{Dir: t.TempDir()}.Root(t.Context(), "/nonexistent.img")
 	if err == nil || !strings.Contains(err.Error(), "tiny, debian or the file") {
