@@ -25,6 +25,7 @@ Secrets are masked unless asked for.
 Examples:
   ibft show                            this machine's
   ibft show table.bin                  one in a file
+  ibft show table.bin --hex            its bytes, and what each means
   ibft show --json --reveal-secrets    in the form that ibft build reads
 `
 
@@ -34,11 +35,19 @@ const maxSource = 16 << 20
 func show(args []string, std stdio) error {
 	c := newCommand("show", showUsage)
 	asJSON := c.Bool("json", false, "print JSON")
+	asHex := c.Bool("hex", false, "print every byte with the name of its field, of a broken table too")
 	reveal := c.Bool("reveal-secrets", false, "print CHAP secrets in clear")
 	root := c.String("root", "/", "look for this machine's tables under `DIR`/sys and DIR/dev")
 	rest, err := c.parse(args, 1, std)
 	if err != nil {
 		return err
+	}
+	if *asHex {
+		f, err := checkSource(rest, *root, std)
+		if err != nil {
+			return err
+		}
+		return viewHex(std.out, f.Raw, *reveal)
 	}
 	var found []ibft.Found
 	if len(rest) == 0 {
