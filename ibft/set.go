@@ -33,8 +33,11 @@ func (t *Table) settables() []settable {
 // ownFields returns the fields of the header and the control structure.
 func (t *Table) ownFields() []settable {
 	return []settable{
-		{"signature", &t.Signature}, {"oem_id", &t.OEMID}, {"oem_table_id", &t.OEMTableID},
-		{"reserved", &t.Reserved}, {"control", &t.Control},
+		{"signature", &t.Signature},
+		{"oem_id", &t.OEMID},
+		{"oem_table_id", &t.OEMTableID},
+		{"reserved", &t.Reserved},
+		{"control", &t.Control},
 	}
 }
 
@@ -45,25 +48,47 @@ func targetPath(i int) string { return "target" + strconv.Itoa(i) }
 
 func (n *Initiator) settables() []settable {
 	return under(initiatorPath, []settable{
-		{"index", &n.Index}, {"flags", &n.Flags}, {"isns", &n.ISNS}, {"slp", &n.SLP},
-		{"primary_radius", &n.PrimaryRADIUS}, {"secondary_radius", &n.SecondaryRADIUS}, {"name", &n.Name},
+		{"index", &n.Index},
+		{"flags", &n.Flags},
+		{"isns", &n.ISNS},
+		{"slp", &n.SLP},
+		{"primary_radius", &n.PrimaryRADIUS},
+		{"secondary_radius", &n.SecondaryRADIUS},
+		{"name", &n.Name},
 	})
 }
 
 func (n *NIC) settables(path string) []settable {
 	return under(path, []settable{
-		{"index", &n.Index}, {"flags", &n.Flags}, {"ip", &n.IP}, {"prefix_len", &n.PrefixLen},
-		{"origin", &n.Origin}, {"gateway", &n.Gateway}, {"primary_dns", &n.PrimaryDNS},
-		{"secondary_dns", &n.SecondaryDNS}, {"dhcp", &n.DHCP}, {"vlan", &n.VLAN}, {"mac", &n.MAC},
-		{"pci", &n.PCI}, {"hostname", &n.Hostname},
+		{"index", &n.Index},
+		{"flags", &n.Flags},
+		{"ip", &n.IP},
+		{"prefix_len", &n.PrefixLen},
+		{"origin", &n.Origin},
+		{"gateway", &n.Gateway},
+		{"primary_dns", &n.PrimaryDNS},
+		{"secondary_dns", &n.SecondaryDNS},
+		{"dhcp", &n.DHCP},
+		{"vlan", &n.VLAN},
+		{"mac", &n.MAC},
+		{"pci", &n.PCI},
+		{"hostname", &n.Hostname},
 	})
 }
 
 func (t *Target) settables(path string) []settable {
 	return under(path, []settable{
-		{"index", &t.Index}, {"flags", &t.Flags}, {"ip", &t.IP}, {"port", &t.Port}, {"lun", &t.LUN},
-		{"chap", &t.CHAP}, {"nic", &t.NIC}, {"name", &t.Name}, {"chap_name", &t.CHAPName},
-		{"chap_secret", &t.CHAPSecret}, {"reverse_chap_name", &t.ReverseCHAPName},
+		{"index", &t.Index},
+		{"flags", &t.Flags},
+		{"ip", &t.IP},
+		{"port", &t.Port},
+		{"lun", &t.LUN},
+		{"chap", &t.CHAP},
+		{"nic", &t.NIC},
+		{"name", &t.Name},
+		{"chap_name", &t.CHAPName},
+		{"chap_secret", &t.CHAPSecret},
+		{"reverse_chap_name", &t.ReverseCHAPName},
 		{"reverse_chap_secret", &t.ReverseCHAPSecret},
 	})
 }

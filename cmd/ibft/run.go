@@ -26,6 +26,7 @@ Usage:
   ibft set FIELD=VALUE   change fields of a table
   ibft diff A B          compare two tables field by field
   ibft find              list every table on this machine
+  ibft convert           turn a table into what other programs read, and back
   ibft COMMAND --help    say more about one command
 
 Examples:
@@ -93,11 +94,13 @@ func dispatch(ctx context.Context, args []string, std stdio) error {
 		return diff(rest, std)
 	case "find":
 		return find(rest, std)
+	case "convert":
+		return convert(ctx, rest, std)
 	case "help", "-h", "-help", "--help":
 		_, err := fmt.Fprint(std.out, help)
 		return err
 	default:
-		return usageError{fmt.Errorf("unknown command %q: it is one of show, build, check, set, diff, find, see ibft --help", name)}
+		return usageError{fmt.Errorf("unknown command %q: it is one of show, build, check, set, diff, find, convert, see ibft --help", name)}
 	}
 }
 

@@ -1,0 +1,138 @@
+package ibft
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+func importText(t *testing.T, f Format, text string) (*Table, error) {
+	t.Helper()
+	return Import(t.Context(), f, []byte(text), func(_ context.Context, host string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("192.0.2.99")}, nil
+	})
+}
+
+// Ways to say things that Export has no use for.
+func TestImport(t *testing.T) {
+	const dracut = "rd.iscsi.initiator=iqn.m netroot=iscsi:192.0.2.1::::iqn.d "
+	for name, c := range map[string]struct {
+		format Format
+		text   string
+		want   map[string]string // fields
+	}{
+		"credentials": {FormatDracut, "root=/dev/sda1 rd.iscsi.initiator=iqn.m netroot=iscsi:u:p@ss@192.0.2.1::::iqn.d", map[string]string{
+			"target0.chap": "chap", "target0.chap_name": "u", "target0.ip": "192.0.2.1", "target0.port": "3260", "target0.lun": "0",
+		}},
+		"mutual": {FormatDracut, "rd.iscsi.initiator=iqn.m netroot=iscsi:u:p:v:q@[2001:db8::1]:6:3261:1:eui.02004567A425678D", map[string]string{
+			"target0.chap": "mutual", "target0.reverse_chap_name": "v", "target0.ip": "2001:db8::1", "target0.port": "3261",
+			"target0.lun": "1", "target0.name": "eui.02004567A425678D",
+		}},
+		"interface":     {FormatDracut, "rd.iscsi.initiator=iqn.m netroot=iscsi:disks.example::3262:default:eth0:2:iqn.d", map[string]string{"target0.ip": "192.0.2.99", "target0.lun": "2"}},
+		"as root=":      {FormatDracut, "rd.iscsi.initiator=iqn.m root=iscsi:192.0.2.1::::iqn.d:x", map[string]string{"target0.name": "iqn.d:x"}},
+		"ip=dhcp":       {FormatDracut, dracut + "ip=dhcp", map[string]string{"nic0.origin": "dhcp"}},
+		"ip=device":     {FormatDracut, dracut + "ip=eth0:dhcp:1500:52:54:00:12:34:56", map[string]string{"nic0.origin": "dhcp", "nic0.mac": "52:54:00:12:34:56"}},
+		"router":        {FormatDracut, dracut + "ip=eth0:auto6", map[string]string{"nic0.origin": "router-advertisement"}},
+		"MTU and MAC":   {FormatDracut, dracut + "ip=192.0.2.10:::24:m:eth0:none:1500:52:54:00:12:34:56", map[string]string{"nic0.prefix_len": "24", "nic0.mac": "52:54:00:12:34:56", "nic0.hostname": "m", "nic0.origin": "manual"}},
+		"no first DNS":  {FormatDracut, dracut + "ip=192.0.2.10:::24::eth0:none::192.0.2.53", map[string]string{"nic0.primary_dns": "192.0.2.53"}},
+		"nameserver":    {FormatDracut, dracut + "nameserver=192.0.2.53 nameserver=[2001:db8::53]", map[string]string{"nic0.primary_dns": "192.0.2.53", "nic0.secondary_dns": "2001:db8::53"}},
+		"vlan0042":      {FormatDracut, dracut + "vlan=vlan0042:eth0 ifname=eth0:52:54:00:12:34:56", map[string]string{"nic0.vlan": "42", "nic0.mac": "52:54:00:12:34:56"}},
+		"quotes":        {FormatDracut, `rd.iscsi.initiator="iqn.m" netroot=iscsi:192.0.2.1::::iqn.d rd.break="a b"`, map[string]string{"initiator.name": "iqn.m"}},
+		"Debian":        {FormatDebian, "# comment\nISCSI_INITIATOR=\"iqn.m\" # this machine\niscsi_target_name='iqn.d'\nISCSI_TARGET_IP=[2001:db8::1]\nISCSI_USERNAME='it'\\''s'\nISCSI_PASSWORD=\"p w\"\n", map[string]string{"target0.ip": "2001:db8::1", "target0.chap_name": "it's", "target0.port": "3260"}},
+		"record":        {FormatOpenISCSI, "# BEGIN RECORD 2.1.8\niface.initiatorname = iqn.m\niface.hwaddress = <empty>\niface.subnet_mask = 255.255.254.0\nnode.name = iqn.d\nnode.conn[0].address = 192.0.2.1\nnode.boot_lun = 4010000000\n# END RECORD\n", map[string]string{"nic0.prefix_len": "23", "target0.lun": "4010", "nic0.mac": "00:00:00:00:00:00"}},
+		"iPXE settings": {FormatIPXE, "initiator-iqn=iqn.m\nnet0/ip:ipv4=192.0.2.10\nnetmask=255.255.255.0\nroot-path=iscsi:192.0.2.1::::iqn.d\ndhcp-server=192.0.2.3", map[string]string{"nic0.ip": "192.0.2.10", "nic0.dhcp": "192.0.2.3", "target0.ip": "192.0.2.1"}},
+		"iPXE script":   {FormatIPXE, "#!ipxe\ndhcp\nset initiator-iqn iqn.m\nset root-path iscsi:192.0.2.7::::iqn.no\nsanboot --keep iscsi:192.0.2.1::::iqn.d || shell", map[string]string{"nic0.origin": "dhcp", "target0.name": "iqn.d"}},
+	} {
+		table, err := importText(t, c.format, c.text)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, s := range table.settables() {
+			if want, ok := c.want[s.path]; ok && s.text() != want {
+				t.Errorf("%s: %s is %q, want %q", name, s.path, s.text(), want)
+			}
+			delete(c.want, s.path)
+		}
+		for path := range c.want {
+			t.Errorf("%s: no %s", name, path)
+		}
+	}
+}
+
+func TestImportSecret(t *testing.T) {
+	table, err := importText(t, FormatDracut, "rd.iscsi.initiator=iqn.m netroot=iscsi:u:p@ss@192.0.2.1::::iqn.d")
+	if err != nil || table.Targets[0].CHAPSecret.Reveal() != "p@ss" {
+		t.Errorf("%v, %+v", err, table)
+	}
+}
+
+func TestImportErrors(t *testing.T) {
+	const dracut = "rd.iscsi.initiator=iqn.m netroot=iscsi:192.0.2.1::::iqn.d "
+	for text, c := range map[string]struct {
+		format Format
+		want   string
+	}{
+		"x":                                  {"docx", "not one of json dracut"},
+		"y":                                  {FormatNetplan, "not one of"},
+		`{"colour":1}`:                       {FormatJSON, "unknown field"},
+		`{} {}`:                              {FormatJSON, "more than one"},
+		"quiet":                              {FormatDracut, "none is there"},
+		"rd.iscsi.firmware":                  {FormatDracut, "firmware's own table"},
+		"ip=ibft":                            {FormatDracut, "firmware's own table"},
+		dracut + "ip=eth0:foo":               {FormatDracut, `"foo" is no way`},
+		dracut + "ip=eth0:dhcp ip=eth1:dhcp": {FormatDracut, "both eth0 and eth1"},
+		dracut + "ip=192.0.2.1:::255.0.255.0::eth0:none":      {FormatDracut, "neither a prefix length nor a mask"},
+		dracut + "ip=192.0.2:::24::eth0:none":                 {FormatDracut, "not an IP address"},
+		dracut + "vlan=bond0:eth0,eth1":                       {FormatDracut, "not a VLAN"},
+		dracut + "rd.iscsi.initiator=iqn.other":               {FormatDracut, `"iqn.m" and "iqn.other"`},
+		dracut + "rd.iscsi.username=u":                        {FormatDracut, "CHAP wants both"},
+		dracut + "rd.iscsi.password=pp1 rd.iscsi.password=p2": {FormatDracut, "said twice"},
+		"netroot=iscsi:192.0.2.1::::disk":                     {FormatDracut, "begins with iqn."},
+		"netroot=iscsi:192.0.2.1:::iqn.d":                     {FormatDracut, "3 fields"},
+		"netroot=iscsi:u@192.0.2.1::::iqn.d":                  {FormatDracut, "1 fields before the @"},
+		"netroot=iscsi:192.0.2.1::x::iqn.d":                   {FormatDracut, `port "x"`},
+		"ISCSI_TARGET_NAME=iqn.d":                             {FormatDebian, "both are wanted"},
+		"ISCSI_TARGET_NAME=$(hostname)":                       {FormatDebian, "only a shell"},
+		"ISCSI_TARGET_NAME=\"$x\"":                            {FormatDebian, "only a shell"},
+		"ISCSI_TARGET_NAME='x":                                {FormatDebian, "not closed"},
+		"ISCSI_TARGET_NAME=a b":                               {FormatDebian, "more than one word"},
+		"if true; then":                                       {FormatDebian, "NAME=value"},
+		"node.name = iqn.d":                                   {FormatOpenISCSI, "both are wanted"},
+		"nonsense":                                            {FormatOpenISCSI, "key = value"},
+		"node.boot_lun = zz":                                  {FormatOpenISCSI, "both are wanted"},
+		"set net0/ip 192.0.2.1\nset net1/ip 192.0.2.2":        {FormatIPXE, "both net0 and net1"},
+		"set initiator-iqn iqn.${mac}":                        {FormatIPXE, "refers to another"},
+		"sanboot iscsi:192.0.2.1":                             {FormatIPXE, "root path"},
+		"set initiator-iqn iqn.m":                             {FormatIPXE, "no root path"},
+	} {
+		_, err := importText(t, c.format, text)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", text, err, c.want)
+		} else if strings.Contains(err.Error(), "pp1") {
+			t.Errorf("gives a secret away: %v", err)
+		}
+	}
+}
+
+// No text panics, and what is read builds or says why not.
+func FuzzImport(f *testing.F) {
+	f.Add(uint8(0), `{"targets":[{"lun":"1"}]}`)
+	f.Add(uint8(1), "rd.iscsi.initiator=iqn.m ip=[2001:db8::1]:::64::eth0:none:[::2] netroot=iscsi:u:p@[::1]::::iqn.d")
+	f.Add(uint8(2), "ISCSI_TARGET_NAME='a'\\''b'\nISCSI_TARGET_IP=\"x\"")
+	f.Add(uint8(3), "node.name = a\nnode.conn[0].address = 192.0.2.1\nnode.boot_lun = 01000000")
+	f.Add(uint8(4), "set net0/ip 192.0.2.1\nsanboot iscsi:192.0.2.1::::iqn.d\nvcreate --tag")
+	formats := []Format{FormatJSON, FormatDracut, FormatDebian, FormatOpenISCSI, FormatIPXE}
+	f.Fuzz(func(t *testing.T, which uint8, text string) {
+		table, err := Import(t.Context(), formats[int(which)%len(formats)], []byte(text), nil)
+		if err != nil {
+			return
+		}
+		for _, format := range Formats() {
+			if e, err := table.Export(format.Format, ExportOptions{RevealSecrets: true, File: "/f"}); err == nil && len(e.Bytes) == 0 {
+				t.Errorf("%s is empty", format.Format)
+			}
+		}
+	})
+}
