@@ -29,6 +29,7 @@ test   f2fs-tools       .
 test   erofs-utils      .
 test   cryptsetup-bin   .
 test   cpio             unpacks our archives
+test   acpica-tools     reads ACPI dumps
 test   iproute2         makes network namespaces
 test   udhcpc           a client of our DHCP server; so is the next one
 test   isc-dhcp-client  .
