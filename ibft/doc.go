@@ -6,12 +6,15 @@
 //   - bytes: [Parse] reads them, checking every length and offset before it is used;
 //   - this machine: [Find] looks where Linux looks, in low memory, in the ACPI tables and in /sys/firmware/ibft;
 //   - settings: [Settings.Table] makes one from what a DHCP lease, a kernel command line or a server's
-//     configuration says, root paths ([ParseRootPath], RFC 4173) included.
+//     configuration says, root paths ([ParseRootPath], RFC 4173) included; [Import] reads such settings in the
+//     formats of other programs.
 //
 // What a machine needs to reach its disk is in [Table.Paths]: every usable pair of a NIC and a target.
 //
 // The table leaves as bytes ([Table.Build]), as an early initial RAM disk that hands it to any Linux kernel
-// ([EarlyCPIO]), or as JSON (the types have text forms that round-trip).
+// ([EarlyCPIO]), as JSON (the types have text forms that round-trip), or in any [Format] of those that boot
+// programs, hypervisors and network configurations read ([Table.Export]). [Diff] compares two tables, and
+// [Table.Set] changes a field by its name.
 //
 // A table that came from [Parse] and was not changed since builds to the very bytes it came from. Once changed it
 // is laid out anew, in the layout of the writer it came from where that is one of those known here; structures

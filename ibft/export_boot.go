@@ -140,6 +140,9 @@ func (e *exporter) dracut() {
 		}
 		add(pair{key: "ip", value: n.ipArgument(n.link())})
 	}
+	if len(nics) > 1 && len(paths) > 0 { // dracut wants to know whose routes count
+		args = append(args, "bootdev="+paths[0].NIC.link())
+	}
 	for _, p := range e.common(paths).pairs("rd.iscsi.username", "rd.iscsi.password", "rd.iscsi.in.username", "rd.iscsi.in.password") {
 		add(p)
 	}

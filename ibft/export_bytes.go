@@ -3,10 +3,11 @@ package ibft
 import (
 	"bytes"
 	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // json writes the form that json.Unmarshal reads into a Table; what secrets there are at this point are wanted.
@@ -84,8 +85,8 @@ func (e *exporter) cpio() {
 // fileName returns the name of the table's file, after making sure that the table can be in one.
 func (e *exporter) fileName() string {
 	e.raw()
-	if strings.ContainsFunc(e.file, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		e.fail(fmt.Errorf("file %q: the name holds control characters", e.file))
+	if !utf8.ValidString(e.file) || strings.ContainsFunc(e.file, unicode.IsControl) {
+		e.fail(fmt.Errorf("file %q: the name holds control characters, or is not UTF-8", e.file))
 	}
 	return e.file
 }
@@ -115,14 +116,11 @@ func (e *exporter) xl() {
 
 // libvirt hands the option through to QEMU: elements of the domain's own know signatures of other tables only.
 func (e *exporter) libvirt() {
-	var value strings.Builder
-	if err := xml.EscapeText(&value, []byte(e.qemuFile())); err != nil {
-		e.fail(err)
-	}
+	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "'", "&apos;")
 	e.line("<!-- the namespace goes on the domain element itself: <domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'> -->")
 	e.line("<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>")
 	e.line("  <qemu:arg value='-acpitable'/>")
-	e.line("  <qemu:arg value='%s'/>", value.String())
+	e.line("  <qemu:arg value='%s'/>", escape.Replace(e.qemuFile()))
 	e.line("</qemu:commandline>")
 }
 
