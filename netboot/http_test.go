@@ -84,7 +84,8 @@ func TestHTTPFiles(t *testing.T) {
 		base + "/boot.ipxe?mac=52:54:00:99:99:99":      "# 52:54:00:99:99:99 boots",
 		machine + "/boot.ipxe":                         "# web1 boots",
 		base + "/machines/52:54:00:12:34:56/boot.ipxe": "# web1 boots",
-		base + "/":                                     "/loader/ipxe.efi\n",
+		// The list of all there is.
+		base + "/": "/loader/ipxe.efi\n",
 	} {
 		resp, body := get(t, web, url)
 		if resp.StatusCode != 200 || !strings.Contains(body, want) {
