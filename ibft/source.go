@@ -48,6 +48,7 @@ func decodeText(s string) ([]Found, error) {
 		return tables, err
 	}
 	first, _, _ := strings.Cut(strings.TrimLeft(s, "\r\n"), "\n")
+	first = strings.TrimRight(first, " \r")
 	for _, dump := range []struct {
 		name string
 		line dumpLine
@@ -105,7 +106,7 @@ func colonLine(line string) (addr uint64, digits string, ok bool) {
 // hexdumpLine is that of hexdump -C: "00000010  69 50 58 45 00 00 00 00  00 00 ...  |iPXE............|". The last
 // line has an address alone.
 func hexdumpLine(line string) (addr uint64, digits string, ok bool) {
-	at, rest, ok := strings.Cut(strings.TrimRight(line, "\r"), "  ")
+	at, rest, _ := strings.Cut(line, "  ")
 	if digits, _, ok = strings.Cut(rest, "|"); !ok && rest != "" {
 		return 0, "", false
 	}

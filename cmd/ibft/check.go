@@ -82,14 +82,14 @@ func checkSource(rest []string, root string, std stdio) (ibft.Found, error) {
 }
 
 func checkFile(name string, stdin io.Reader) (ibft.Found, error) {
-	b, err := readFile(name, stdin)
+	found, err := decodeSource(name, stdin)
 	if err != nil {
 		return ibft.Found{}, err
 	}
-	if len(b) == 0 {
+	if len(found[0].Raw) == 0 {
 		return ibft.Found{}, fmt.Errorf("%s: nothing in it", name)
 	}
-	return ibft.Found{Source: name, Raw: b}, nil
+	return found[0], nil
 }
 
 // parseConsumers adds those of a list to have.

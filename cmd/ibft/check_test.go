@@ -29,7 +29,7 @@ func TestCheck(t *testing.T) {
 		{bad, "check - --for freebsd,linux", exitFailed, "error: header: checksum 0x41, want 0x", ""},
 		{bad, "check - --for freebsd,linux", exitFailed, "error for freebsd: header: isboot does not find the table", ""},
 		{bad, "check - --for all", exitFailed, "error for xen: header: hvmloader", ""},
-		{"x", "check -", exitFailed, "error: table: 1 bytes, a table has at least 66", ""},
+		{"\x01", "check -", exitFailed, "error: table: 1 bytes, a table has at least 66", ""},
 		{"", "check -", exitUnreadable, "", "ibft: -: nothing in it"},
 		{"", "check /nonexistent", exitUnreadable, "", "no such file"},
 		{"", "check --root /nonexistent", exitUnreadable, "", "no table whose bytes can be read"},

@@ -16,9 +16,12 @@ const showUsage = `Print a table.
 Usage:
   ibft show [SOURCE] [flags]
 
-SOURCE is a file that begins with a table, or - for standard input. Without it
-the table is this machine's: the one that Linux prefers of those in low memory
-(read as root), in the ACPI tables and under /sys/firmware/ibft.
+SOURCE is a file, or - for standard input. It holds a table's bytes, the same as
+hexadecimal or as printed by xxd, hexdump -C or acpidump, a memory image that
+begins at address 0, or an ELF core such as QEMU's dump-guest-memory makes; memory
+is searched as Linux does it. Without SOURCE the table is this machine's: the one
+that Linux prefers of those in low memory (read as root), in the ACPI tables and
+under /sys/firmware/ibft.
 
 Secrets are masked unless asked for.
 
@@ -28,9 +31,6 @@ Examples:
   ibft show table.bin --hex            its bytes, and what each means
   ibft show --json --reveal-secrets    in the form that ibft build reads
 `
-
-// maxSource bounds what is read of a file.
-const maxSource = 16 << 20
 
 func show(args []string, std stdio) error {
 	c := newCommand("show", showUsage)
@@ -85,18 +85,6 @@ func findTables(root string, warn io.Writer) ([]ibft.Found, error) {
 	return good, nil
 }
 
-func readSource(source string, stdin io.Reader) ([]ibft.Found, error) {
-	b, err := readFile(source, stdin)
-	if err != nil {
-		return nil, err
-	}
-	table, err := ibft.Parse(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", source, err)
-	}
-	return []ibft.Found{{Source: source, Raw: b, Table: table}}, nil
-}
-
 // readFile reads a whole file, or standard input for "-".
 func readFile(name string, stdin io.Reader) ([]byte, error) {
 	r := stdin
@@ -110,7 +98,7 @@ func readFile(name string, stdin io.Reader) ([]byte, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(r, maxSource+1))
 	if err == nil && len(b) > maxSource {
-		err = fmt.Errorf("%s: more than %d bytes, which no table takes", name, maxSource)
+		err = fmt.Errorf("%s: more than %d bytes, which is too much to search", name, maxSource)
 	}
 	return b, err
 }
