@@ -1,9 +1,10 @@
 // Package ibft reads, writes and finds the iSCSI Boot Firmware Table: the table by which firmware tells an
 // operating system where its disk is.
 //
-// A [Table] holds one [Initiator], and any number of [NIC]s and [Target]s. It comes from one of three places:
+// A [Table] holds one [Initiator], and any number of [NIC]s and [Target]s. It comes from one of four places:
 //
 //   - bytes: [Parse] reads them, checking every length and offset before it is used;
+//   - what somebody kept of a machine: [Decode] takes dumps as text, memory images and ELF cores too;
 //   - this machine: [Find] looks where Linux looks, in low memory, in the ACPI tables and in /sys/firmware/ibft;
 //   - settings: [Settings.Table] makes one from what a DHCP lease, a kernel command line or a server's
 //     configuration says, root paths ([ParseRootPath], RFC 4173) included; [Import] reads such settings in the
@@ -19,6 +20,9 @@
 // A table that came from [Parse] and was not changed since builds to the very bytes it came from. Once changed it
 // is laid out anew, in the layout of the writer it came from where that is one of those known here; structures
 // this package does not understand are carried along.
+//
+// What is wrong with a table, one that does not parse included, [Check] says: by the specification, and by the
+// [Consumer]s who read it; [Rules] lists all that it looks at. [Fields] says what each byte means.
 //
 // Secrets are of type [Secret], which every printed form masks; [Secret.Reveal] and [Table.RevealJSON] are the
 // only ways to see one.
