@@ -25,6 +25,7 @@ const (
 	FormatDebian    Format = "debian"
 	FormatOpenISCSI Format = "open-iscsi"
 	FormatIPXE      Format = "ipxe"
+	FormatDHCP      Format = "dhcp"
 
 	FormatNetworkd       Format = "networkd"
 	FormatNetworkManager Format = "networkmanager"
@@ -51,7 +52,7 @@ type formatter struct {
 
 func formatters() []formatter {
 	entry := func(f Format, about string, export func(*exporter), parse func(string) (Settings, error)) formatter {
-		info := FormatInfo{Format: f, About: about, Export: true, Import: parse != nil}
+		info := FormatInfo{Format: f, About: about, Export: export != nil, Import: parse != nil}
 		return formatter{info, export, parse}
 	}
 	binary := func(f formatter) formatter {
@@ -75,6 +76,7 @@ func formatters() []formatter {
 		entry(FormatDebian, "Debian's /etc/iscsi/iscsi.initramfs", (*exporter).debian, parseDebian),
 		entry(FormatOpenISCSI, "the record that iscsistart -f prints", (*exporter).openISCSI, parseOpenISCSI),
 		entry(FormatIPXE, "an iPXE script: settings and sanboot", (*exporter).ipxe, parseIPXE),
+		entry(FormatDHCP, "a DHCP lease: option = value, or a lease of ISC's dhclient", nil, parseDHCP),
 		entry(FormatNetworkd, "systemd-networkd's .network and .netdev files", (*exporter).networkd, nil),
 		entry(FormatNetworkManager, "NetworkManager's keyfiles", (*exporter).networkManager, nil),
 		entry(FormatNetplan, "netplan's YAML", (*exporter).netplan, nil),

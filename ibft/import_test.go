@@ -29,18 +29,26 @@ func TestImport(t *testing.T) {
 			"target0.chap": "mutual", "target0.reverse_chap_name": "v", "target0.ip": "2001:db8::1", "target0.port": "3261",
 			"target0.lun": "1", "target0.name": "eui.02004567A425678D",
 		}},
-		"interface":     {FormatDracut, "rd.iscsi.initiator=iqn.m netroot=iscsi:disks.example::3262:default:eth0:2:iqn.d", map[string]string{"target0.ip": "192.0.2.99", "target0.lun": "2"}},
-		"as root=":      {FormatDracut, "rd.iscsi.initiator=iqn.m root=iscsi:192.0.2.1::::iqn.d:x", map[string]string{"target0.name": "iqn.d:x"}},
-		"ip=dhcp":       {FormatDracut, dracut + "ip=dhcp", map[string]string{"nic0.origin": "dhcp"}},
-		"ip=device":     {FormatDracut, dracut + "ip=eth0:dhcp:1500:52:54:00:12:34:56", map[string]string{"nic0.origin": "dhcp", "nic0.mac": "52:54:00:12:34:56"}},
-		"router":        {FormatDracut, dracut + "ip=eth0:auto6", map[string]string{"nic0.origin": "router-advertisement"}},
-		"MTU and MAC":   {FormatDracut, dracut + "ip=192.0.2.10:::24:m:eth0:none:1500:52:54:00:12:34:56", map[string]string{"nic0.prefix_len": "24", "nic0.mac": "52:54:00:12:34:56", "nic0.hostname": "m", "nic0.origin": "manual"}},
-		"no first DNS":  {FormatDracut, dracut + "ip=192.0.2.10:::24::eth0:none::192.0.2.53", map[string]string{"nic0.primary_dns": "192.0.2.53"}},
-		"nameserver":    {FormatDracut, dracut + "nameserver=192.0.2.53 nameserver=[2001:db8::53]", map[string]string{"nic0.primary_dns": "192.0.2.53", "nic0.secondary_dns": "2001:db8::53"}},
-		"vlan0042":      {FormatDracut, dracut + "vlan=vlan0042:eth0 ifname=eth0:52:54:00:12:34:56", map[string]string{"nic0.vlan": "42", "nic0.mac": "52:54:00:12:34:56"}},
-		"quotes":        {FormatDracut, `rd.iscsi.initiator="iqn.m" netroot=iscsi:192.0.2.1::::iqn.d rd.break="a b"`, map[string]string{"initiator.name": "iqn.m"}},
-		"Debian":        {FormatDebian, "# comment\nISCSI_INITIATOR=\"iqn.m\" # this machine\niscsi_target_name='iqn.d'\nISCSI_TARGET_IP=[2001:db8::1]\nISCSI_USERNAME='it'\\''s'\nISCSI_PASSWORD=\"p w\"\n", map[string]string{"target0.ip": "2001:db8::1", "target0.chap_name": "it's", "target0.port": "3260"}},
-		"record":        {FormatOpenISCSI, "# BEGIN RECORD 2.1.8\niface.initiatorname = iqn.m\niface.hwaddress = <empty>\niface.subnet_mask = 255.255.254.0\nnode.name = iqn.d\nnode.conn[0].address = 192.0.2.1\nnode.boot_lun = 4010000000\n# END RECORD\n", map[string]string{"nic0.prefix_len": "23", "target0.lun": "4010", "nic0.mac": "00:00:00:00:00:00"}},
+		"interface":    {FormatDracut, "rd.iscsi.initiator=iqn.m netroot=iscsi:disks.example::3262:default:eth0:2:iqn.d", map[string]string{"target0.ip": "192.0.2.99", "target0.lun": "2"}},
+		"as root=":     {FormatDracut, "rd.iscsi.initiator=iqn.m root=iscsi:192.0.2.1::::iqn.d:x", map[string]string{"target0.name": "iqn.d:x"}},
+		"ip=dhcp":      {FormatDracut, dracut + "ip=dhcp", map[string]string{"nic0.origin": "dhcp"}},
+		"ip=device":    {FormatDracut, dracut + "ip=eth0:dhcp:1500:52:54:00:12:34:56", map[string]string{"nic0.origin": "dhcp", "nic0.mac": "52:54:00:12:34:56"}},
+		"router":       {FormatDracut, dracut + "ip=eth0:auto6", map[string]string{"nic0.origin": "router-advertisement"}},
+		"MTU and MAC":  {FormatDracut, dracut + "ip=192.0.2.10:::24:m:eth0:none:1500:52:54:00:12:34:56", map[string]string{"nic0.prefix_len": "24", "nic0.mac": "52:54:00:12:34:56", "nic0.hostname": "m", "nic0.origin": "manual"}},
+		"no first DNS": {FormatDracut, dracut + "ip=192.0.2.10:::24::eth0:none::192.0.2.53", map[string]string{"nic0.primary_dns": "192.0.2.53"}},
+		"nameserver":   {FormatDracut, dracut + "nameserver=192.0.2.53 nameserver=[2001:db8::53]", map[string]string{"nic0.primary_dns": "192.0.2.53", "nic0.secondary_dns": "2001:db8::53"}},
+		"vlan0042":     {FormatDracut, dracut + "vlan=vlan0042:eth0 ifname=eth0:52:54:00:12:34:56", map[string]string{"nic0.vlan": "42", "nic0.mac": "52:54:00:12:34:56"}},
+		"quotes":       {FormatDracut, `rd.iscsi.initiator="iqn.m" netroot=iscsi:192.0.2.1::::iqn.d rd.break="a b"`, map[string]string{"initiator.name": "iqn.m"}},
+		"Debian":       {FormatDebian, "# comment\nISCSI_INITIATOR=\"iqn.m\" # this machine\niscsi_target_name='iqn.d'\nISCSI_TARGET_IP=[2001:db8::1]\nISCSI_USERNAME='it'\\''s'\nISCSI_PASSWORD=\"p w\"\n", map[string]string{"target0.ip": "2001:db8::1", "target0.chap_name": "it's", "target0.port": "3260"}},
+		"record":       {FormatOpenISCSI, "# BEGIN RECORD 2.1.8\niface.initiatorname = iqn.m\niface.hwaddress = <empty>\niface.subnet_mask = 255.255.254.0\nnode.name = iqn.d\nnode.conn[0].address = 192.0.2.1\nnode.boot_lun = 4010000000\n# END RECORD\n", map[string]string{"nic0.prefix_len": "23", "target0.lun": "4010", "nic0.mac": "00:00:00:00:00:00"}},
+		"lease": {FormatDHCP, "# as a server saw it\n17 = iscsi:192.0.2.1::::iqn.d iscsi:192.0.2.2::::iqn.d\n203=iqn.m\n1 255.255.255.0\n3 = 192.0.2.254, 192.0.2.253\n6 = 192.0.2.53, 192.0.2.54\n175.190 = u\n175.191 = p\nfixed-address 192.0.2.10\n", map[string]string{
+			"nic0.ip": "192.0.2.10", "nic0.prefix_len": "24", "nic0.gateway": "192.0.2.254", "nic0.origin": "dhcp",
+			"nic0.secondary_dns": "192.0.2.54", "target1.ip": "192.0.2.2", "target0.chap": "chap", "initiator.name": "iqn.m",
+		}},
+		"dhclient": {FormatDHCP, "lease {\n  option root-path \"iscsi:192.0.2.9::::iqn.old\";\n}\nlease {\n  interface \"eth0\";\n  fixed-address 192.0.2.10;\n  option host-name \"m\";\n" +
+			"  option dhcp-server-identifier 192.0.2.3;\n  option root-path \"iscsi:192.0.2.1::::iqn.d\";\n  option initiator-iqn \"iqn.m\";\n  renew 0 2026/11/22 17:00:00;\n}\n", map[string]string{
+			"nic0.ip": "192.0.2.10", "nic0.dhcp": "192.0.2.3", "nic0.hostname": "m", "target0.name": "iqn.d",
+		}},
 		"iPXE settings": {FormatIPXE, "initiator-iqn=iqn.m\nnet0/ip:ipv4=192.0.2.10\nnetmask=255.255.255.0\nroot-path=iscsi:192.0.2.1::::iqn.d\ndhcp-server=192.0.2.3", map[string]string{"nic0.ip": "192.0.2.10", "nic0.dhcp": "192.0.2.3", "target0.ip": "192.0.2.1"}},
 		"iPXE script":   {FormatIPXE, "#!ipxe\ndhcp\nset initiator-iqn iqn.m\nset root-path iscsi:192.0.2.7::::iqn.no\nsanboot --keep iscsi:192.0.2.1::::iqn.d || shell", map[string]string{"nic0.origin": "dhcp", "target0.name": "iqn.d"}},
 	} {
@@ -104,6 +112,9 @@ func TestImportErrors(t *testing.T) {
 		"node.boot_lun = zz":                                  {FormatOpenISCSI, "both are wanted"},
 		"set net0/ip 192.0.2.1\nset net1/ip 192.0.2.2":        {FormatIPXE, "both net0 and net1"},
 		"set initiator-iqn iqn.${mac}":                        {FormatIPXE, "refers to another"},
+		"17 = nfs:192.0.2.1:/":                                {FormatDHCP, "no iSCSI root path"},
+		"203 = iqn.m":                                         {FormatDHCP, "the lease has none"},
+		"1 = 24x":                                             {FormatDHCP, "subnet-mask"},
 		"sanboot iscsi:192.0.2.1":                             {FormatIPXE, "root path"},
 		"set initiator-iqn iqn.m":                             {FormatIPXE, "no root path"},
 	} {
@@ -123,7 +134,8 @@ func FuzzImport(f *testing.F) {
 	f.Add(uint8(2), "ISCSI_TARGET_NAME='a'\\''b'\nISCSI_TARGET_IP=\"x\"")
 	f.Add(uint8(3), "node.name = a\nnode.conn[0].address = 192.0.2.1\nnode.boot_lun = 01000000")
 	f.Add(uint8(4), "set net0/ip 192.0.2.1\nsanboot iscsi:192.0.2.1::::iqn.d\nvcreate --tag")
-	formats := []Format{FormatJSON, FormatDracut, FormatDebian, FormatOpenISCSI, FormatIPXE}
+	f.Add(uint8(5), "lease {\noption 17 \"iscsi:192.0.2.1::::iqn.d\";\n}\n203 = iqn.m")
+	formats := []Format{FormatJSON, FormatDracut, FormatDebian, FormatOpenISCSI, FormatIPXE, FormatDHCP}
 	f.Fuzz(func(t *testing.T, which uint8, text string) {
 		table, err := Import(t.Context(), formats[int(which)%len(formats)], []byte(text), nil)
 		if err != nil {

@@ -48,8 +48,11 @@ func convertHelp() string {
 	b.WriteString(convertUsage)
 	for _, f := range ibft.Formats() {
 		way := "to"
-		if f.Import {
+		switch {
+		case f.Import && f.Export:
 			way = "to, from"
+		case f.Import:
+			way = "from"
 		}
 		fmt.Fprintf(&b, "  %-15s %-9s %s\n", f.Format, way, f.About)
 	}
@@ -119,7 +122,7 @@ func (v *conversion) check() (ibft.FormatInfo, error) {
 	}
 	var to, from ibft.FormatInfo
 	for _, f := range ibft.Formats() {
-		if f.Format == v.to {
+		if f.Format == v.to && f.Export {
 			to = f
 		}
 		if f.Format == v.from {
@@ -128,7 +131,7 @@ func (v *conversion) check() (ibft.FormatInfo, error) {
 	}
 	switch {
 	case to.Format == "":
-		return to, fmt.Errorf("unknown format %q", v.to)
+		return to, fmt.Errorf("format %q cannot be written", v.to)
 	case v.from != "" && !from.Import:
 		return to, fmt.Errorf("format %q cannot be read", v.from)
 	case v.table != "" && !to.NamesFile:
