@@ -48,19 +48,24 @@ type formatter struct {
 	FormatInfo
 	export func(*exporter)
 	parse  func(string) (Settings, error)
+	bare   bool // has no place for secrets
 }
 
 func formatters() []formatter {
 	entry := func(f Format, about string, export func(*exporter), parse func(string) (Settings, error)) formatter {
 		info := FormatInfo{Format: f, About: about, Export: export != nil, Import: parse != nil}
-		return formatter{info, export, parse}
+		return formatter{FormatInfo: info, export: export, parse: parse}
 	}
 	binary := func(f formatter) formatter {
 		f.Binary = true
 		return f
 	}
 	naming := func(f formatter) formatter {
-		f.NamesFile = true
+		f.NamesFile, f.bare = true, true
+		return f
+	}
+	bare := func(f formatter) formatter {
+		f.bare = true
 		return f
 	}
 	list := []formatter{
@@ -77,9 +82,9 @@ func formatters() []formatter {
 		entry(FormatOpenISCSI, "the record that iscsistart -f prints", (*exporter).openISCSI, parseOpenISCSI),
 		entry(FormatIPXE, "an iPXE script: settings and sanboot", (*exporter).ipxe, parseIPXE),
 		entry(FormatDHCP, "a DHCP lease: option = value, or a lease of ISC's dhclient", nil, parseDHCP),
-		entry(FormatNetworkd, "systemd-networkd's .network and .netdev files", (*exporter).networkd, nil),
-		entry(FormatNetworkManager, "NetworkManager's keyfiles", (*exporter).networkManager, nil),
-		entry(FormatNetplan, "netplan's YAML", (*exporter).netplan, nil),
+		bare(entry(FormatNetworkd, "systemd-networkd's .network and .netdev files", (*exporter).networkd, nil)),
+		bare(entry(FormatNetworkManager, "NetworkManager's keyfiles", (*exporter).networkManager, nil)),
+		bare(entry(FormatNetplan, "netplan's YAML", (*exporter).netplan, nil)),
 	}
 	list[1].Import = true // JSON, into a table rather than settings
 	return list
@@ -135,7 +140,7 @@ func (t *Table) Export(f Format, o ExportOptions) (*Exported, error) {
 		return nil, err
 	}
 	e := &exporter{table: t, file: o.File}
-	if !o.RevealSecrets && !format.NamesFile {
+	if !o.RevealSecrets && !format.bare {
 		e.table = e.withoutSecrets()
 	}
 	if format.NamesFile && o.File == "" {

@@ -164,7 +164,10 @@ func splitsForDracut(name string) bool {
 // ipArgument returns the value of ip= for a NIC under the name of its device, which may be empty.
 func (n *NIC) ipArgument(device string) string {
 	how := n.autoconf()
-	if how != "none" {
+	switch {
+	case how != "none" && device == "":
+		return how
+	case how != "none":
 		return device + ":" + how
 	}
 	mask := n.netmask()

@@ -147,11 +147,17 @@ func TestExportHidesSecrets(t *testing.T) {
 			}
 			plain = string(b)
 		}
-		if f.NamesFile {
-			continue
-		}
 		if strings.Contains(plain, "machine-secret") || strings.Contains(plain, "server-secret") {
 			t.Errorf("%s gives a secret away", f.Format)
+		}
+		silent := slices.Contains([]Format{
+			FormatQEMU, FormatXL, FormatLibvirt, FormatNetworkd, FormatNetworkManager, FormatNetplan,
+		}, f.Format)
+		if silent {
+			if len(e.Notes) != 0 {
+				t.Errorf("%s holds no secrets, and has notes %q", f.Format, e.Notes)
+			}
+			continue
 		}
 		if len(e.Notes) == 0 || !strings.Contains(e.Notes[0], "left out") {
 			t.Errorf("%s: notes %q", f.Format, e.Notes)
