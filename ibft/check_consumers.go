@@ -224,6 +224,9 @@ func (c *checker) dracut() {
 			c.find(dracutNICFlags, e.at(structFlags, 1), "dracut skips this NIC without rd.iscsi.mp: flags %#02x, wants bits 0 and 1", e.flags)
 			continue
 		}
+		if vlan := getU16(e.bytes, nicVLAN); vlan != 0 {
+			c.find(dracutVLAN, e.at(nicVLAN, 2), "VLAN %d, which some versions leave out", vlan)
+		}
 		ip, dhcp := c.nicAddr(e, nicIP), c.nicAddr(e, nicDHCP)
 		origin := Origin(e.bytes[nicOrigin])
 		switch {

@@ -107,6 +107,7 @@ const (
 	dracutDHCPServer
 	dracutStatic
 	dracutNoAddress
+	dracutVLAN
 	freeBSDRefuses
 	freeBSDSignature
 	freeBSDSlots
@@ -149,7 +150,9 @@ const (
 	srcOpenISCSI = "open-iscsi, utils/fwparam_ibft/fwparam_sysfs.c"
 	srcDracut    = "dracut, net-lib.sh, ibft_to_cmdline"
 	srcFreeBSD   = "isboot, ibft.c"
-	srcWindows   = "Microsoft iSCSI initiator: CHAP secrets of 12 to 16 bytes; ipxe#132, ipxe#1599"
+	srcWindows   = "Microsoft iSCSI initiator, CHAP secret"
+	srcGateway   = "ipxe#132, ipxe#1599"
+	srcVLAN      = "xcp-ng/xcp#563, dracut#304"
 	srcESXi      = "VMware vSphere Storage, iBFT iSCSI Boot Considerations"
 	srcXen       = "Xen 4.17, hvmloader and libxl"
 	srcQEMU      = "QEMU, hw/acpi/core.c"

@@ -39,6 +39,8 @@ func consumerRules(r *[ruleCount]Rule) {
 	set(dracutDHCPServer, "dracut-dhcp-server", Warning, "dracut asks DHCP, not the table, for the address of a NIC with a DHCP server", "clear the DHCP server of a NIC with an address of its own")
 	set(dracutStatic, "dracut-static", Error, "dracut does not configure an IPv4 NIC without a prefix length", "write the subnet's prefix length")
 	set(dracutNoAddress, "dracut-no-address", Error, "dracut does not configure a NIC without an address that is not DHCP's", "write the address, or origin 3")
+	source = srcVLAN
+	set(dracutVLAN, "dracut-vlan", Note, "versions of dracut and of installers do not configure a NIC's VLAN", "give vlan= and ip= on the kernel command line there")
 
 	consumer, source = ConsumerFreeBSD, srcFreeBSD
 	set(freeBSDRefuses, "freebsd-refuses", Error, "isboot refuses the table", "mend the checksum or the control structure")
@@ -48,6 +50,7 @@ func consumerRules(r *[ruleCount]Rule) {
 
 	consumer, source = ConsumerWindows, srcWindows
 	set(windowsSecretLength, "windows-secret-length", Error, "Windows takes CHAP secrets of 12 to 16 bytes only", "use a secret of 12 to 16 bytes")
+	source = srcGateway
 	set(windowsGateway, "windows-gateway", Warning, "Windows sends by the gateway even to a target on the NIC's subnet", "leave the gateway out, or let it forward to the target")
 
 	consumer, source = ConsumerESXi, srcESXi

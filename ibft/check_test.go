@@ -181,6 +181,7 @@ var checkCases = []checked{
 	{"dracut-dhcp-server", atNIC + nicDHCP, putAt(atNIC+nicOrigin, 1)},
 	{"dracut-static", atNIC + nicPrefixLen, inPlace(func(b []byte) { b[atNIC+nicPrefixLen], b[atNIC+nicOrigin] = 0, 1; clear(b[atNIC+nicDHCP:][:16]) })},
 	{"dracut-no-address", atNIC + nicIP, inPlace(func(b []byte) { clear(b[atNIC+nicIP:][:16]); clear(b[atNIC+nicDHCP:][:16]); b[atNIC+nicOrigin] = 1 })},
+	{"dracut-vlan", atNIC + nicVLAN, nil},
 	{"freebsd-refuses", 9, nil},
 	{"freebsd-refuses", 48, putAt(48, 5)},
 	{"freebsd-signature", 0, putAt(0, []byte("BIFT")...)},

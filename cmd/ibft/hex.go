@@ -12,6 +12,9 @@ import (
 // hexColumns is how many bytes viewHex prints in a line.
 const hexColumns = 16
 
+// maxHex is the most bytes that show --hex prints.
+const maxHex = 1 << 20
+
 // viewHex prints the bytes of a table, each range with the name of its field. The bytes of secrets are starred
 // unless they are to be revealed.
 func viewHex(w io.Writer, raw []byte, reveal bool) error {

@@ -40,3 +40,9 @@ func TestShowHexBroken(t *testing.T) {
 		t.Errorf("exit %d: %q", code, out)
 	}
 }
+
+func TestShowHexTooLong(t *testing.T) {
+	if code, _, errout := runIn(t, "iBFT"+string(make([]byte, maxHex)), "show --hex -"); code != exitFailed || !strings.Contains(errout, "too many to print") {
+		t.Errorf("exit %d: %s", code, errout)
+	}
+}

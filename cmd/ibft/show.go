@@ -47,6 +47,9 @@ func show(args []string, std stdio) error {
 		if err != nil {
 			return err
 		}
+		if len(f.Raw) > maxHex {
+			return fmt.Errorf("%s: %d bytes, too many to print: a table takes 65535 at most", f.Source, len(f.Raw))
+		}
 		return viewHex(std.out, f.Raw, *reveal)
 	}
 	var found []ibft.Found
