@@ -30,6 +30,8 @@ test   erofs-utils      .
 test   cryptsetup-bin   .
 test   cpio             unpacks our archives
 test   acpica-tools     reads ACPI dumps
+test   libvirt-clients  judges our libvirt lines, with the next one
+test   libxml2-utils    .
 test   iproute2         makes network namespaces
 test   udhcpc           a client of our DHCP server; so is the next one
 test   isc-dhcp-client  .
