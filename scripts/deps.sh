@@ -29,7 +29,9 @@ test   f2fs-tools       .
 test   erofs-utils      .
 test   cryptsetup-bin   .
 test   cpio             unpacks our archives
-test   acpica-tools     reads ACPI dumps
+test   acpica-tools     makes and reads dumps; so do the next two
+test   xxd              .
+test   bsdextrautils    .
 test   libvirt-clients  judges our libvirt lines, with the next one
 test   libxml2-utils    .
 test   iproute2         makes network namespaces
