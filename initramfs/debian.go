@@ -123,7 +123,7 @@ func (cfg KernelConfig) download(ctx context.Context, name, dir string) error {
 		return fmt.Errorf("apt-get download %s left %d packages, not 1", name, len(debs))
 	}
 	done = progress(ctx, cfg.Logger, "unpacking kernel", "package", name)
-	_, err = run(ctx, tmp, "dpkg-deb", "--extract", debs[0], "root")
+	_, err = run(ctx, tmp, "dpkg-deb", "--extract", filepath.Base(debs[0]), "root")
 	done()
 	if err != nil {
 		return err

@@ -110,6 +110,7 @@ func fakeApt(t *testing.T) (dir string) {
 		"test ! -e "+dir+"/offline || { echo 'E: Failed to fetch http://deb' >&2; exit 100; }",
 		"touch linux-image-6.1.0-9-test_6.1_amd64.deb")
 	script("dpkg-deb",
+		`test -e "$2" || { echo "failed to read archive '$2'" >&2; exit 2; }`,
 		"mkdir -p $3/boot $3/lib/modules/6.1.0-9-test/kernel",
 		"cp "+image+" $3/boot/vmlinuz-6.1.0-9-test")
 	t.Setenv("PATH", dir+":/usr/bin:/bin")
@@ -174,6 +175,18 @@ func TestDebianKernelSteps(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	if again, err := DebianKernel(t.Context(), cfg); err != nil || again != k || !strings.Contains(log.String(), "from before") {
 		t.Errorf("without apt: %+v, %v, log %s", again, err, log.String())
+	}
+}
+
+func TestDebianKernelBelowTheWorkingFolder(t *testing.T) {
+	fakeApt(t)
+	t.Chdir(t.TempDir())
+	k, err := DebianKernel(t.Context(), KernelConfig{Dir: "build/kernel", Package: "linux-image-test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(k.Image); err != nil {
+		t.Error(err)
 	}
 }
 
