@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"strconv"
@@ -114,7 +111,7 @@ func (b *buildFlags) table(ctx context.Context, c command, rest []string, stdin 
 		if name := b.firstSetting(c); name != "" {
 			return nil, usageError{fmt.Errorf("build: --%s goes with --root-path, not with JSON", name)}
 		}
-		return readJSON(rest[0], stdin)
+		return importFile(ctx, ibft.FormatJSON, rest[0], stdin)
 	}
 	s := b.settings
 	if len(s.RootPaths) == 0 || s.InitiatorName == "" {
@@ -133,9 +130,7 @@ func (b *buildFlags) table(ctx context.Context, c command, rest []string, stdin 
 	if s.ReverseCHAPSecret, err = readSecret(b.reverseSecretFile, stdin); err != nil {
 		return nil, err
 	}
-	return s.Table(ctx, func(ctx context.Context, host string) ([]netip.Addr, error) {
-		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	})
+	return s.Table(ctx, lookup)
 }
 
 // firstSetting returns the name of a flag that was given and says what a table holds, or nothing.
@@ -148,23 +143,6 @@ func (b *buildFlags) firstSetting(c command) (name string) {
 		}
 	})
 	return name
-}
-
-func readJSON(name string, stdin io.Reader) (*ibft.Table, error) {
-	b, err := readFile(name, stdin)
-	if err != nil {
-		return nil, err
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	table := new(ibft.Table)
-	if err := d.Decode(table); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	if d.More() {
-		return nil, fmt.Errorf("%s: more than one table", name)
-	}
-	return table, nil
 }
 
 // readSecret reads a secret from a file, without the newline at its end. No name is no secret.

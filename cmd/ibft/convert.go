@@ -148,15 +148,7 @@ func (v *conversion) read(ctx context.Context, rest []string, std stdio) (*ibft.
 		if len(rest) == 1 {
 			name = rest[0]
 		}
-		text, err := readFile(name, std.in)
-		if err != nil {
-			return nil, err
-		}
-		table, err := ibft.Import(ctx, v.from, text, lookup)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		return table, nil
+		return importFile(ctx, v.from, name, std.in)
 	}
 	var found []ibft.Found
 	var err error
@@ -201,6 +193,19 @@ func printNotes(w io.Writer, e *ibft.Exported) {
 	for _, n := range e.Notes {
 		fmt.Fprintf(w, "ibft: note: %s\n", n)
 	}
+}
+
+// importFile makes the table that a file in another program's format says.
+func importFile(ctx context.Context, format ibft.Format, name string, stdin io.Reader) (*ibft.Table, error) {
+	text, err := readFile(name, stdin)
+	if err != nil {
+		return nil, err
+	}
+	table, err := ibft.Import(ctx, format, text, lookup)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return table, nil
 }
 
 // lookup is an ibft.Resolver.

@@ -53,7 +53,7 @@ func TestUsage(t *testing.T) {
 		"build --root-path iscsi:a::::b":        {exitUsage, "", "wants either"},
 		"build x.json --initiator a":            {exitUsage, "", "--initiator goes with --root-path"},
 		"build /nonexistent":                    {exitFailed, "", "no such file"},
-		"build -":                               {exitFailed, "", "-: EOF"},
+		"build -":                               {exitFailed, "", "-: ibft: format json: EOF"},
 		"build --root-path x --initiator iqn.m": {exitFailed, "", `root path "x"`},
 		"build " + ok + "--mac 1":               {exitUsage, "", "invalid value"},
 		"build " + ok + "--ip 192.0.2.1":        {exitUsage, "", "invalid value"},
