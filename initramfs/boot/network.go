@@ -63,10 +63,17 @@ func waitLink(ctx context.Context, nic *ibft.NIC) (netlink.Link, error) {
 		return link != nil, nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("no network interface has PCI address %s or MAC %s; is its driver in the image? %w",
-			nic.PCI, nic.MAC, err)
+		return nil, fmt.Errorf("no network interface has %s; is its driver in the image? %w", identity(nic), err)
 	}
 	return link, nil
+}
+
+// identity is what a table's NIC is known by.
+func identity(nic *ibft.NIC) string {
+	if nic.PCI == 0 {
+		return "MAC " + nic.MAC.String()
+	}
+	return fmt.Sprintf("PCI address %s or MAC %s", nic.PCI, nic.MAC)
 }
 
 // chooseLink takes the interface at the table's PCI address, else the one with

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 )
 
@@ -34,8 +35,11 @@ type StepError struct {
 	Err    error
 }
 
-// Error is one line for the console.
-func (e *StepError) Error() string { return fmt.Sprintf("%s: %v; %s", e.Step, e.Err, e.Remedy) }
+// Error is one line for the console, also where the cause is several errors.
+func (e *StepError) Error() string {
+	cause := strings.ReplaceAll(e.Err.Error(), "\n", "; ")
+	return fmt.Sprintf("%s: %s; %s", e.Step, cause, e.Remedy)
+}
 
 // Unwrap gives the cause.
 func (e *StepError) Unwrap() error { return e.Err }
