@@ -48,6 +48,8 @@ var (
 	// agetty names the terminal before it asks for a name; a complete line, so
 	// that the timeline sees it too.
 	loginUp = regexp.MustCompile(`^[^\[]* ttyS0\s*$`)
+	// What an image of the user's own holds is not known.
+	anyUp = regexp.MustCompile(tinyUp.String() + "|" + loginUp.String() + "|login: ")
 )
 
 // Netboot obtains the kernel and builds the netboot image for it.
@@ -101,7 +103,7 @@ func (i Images) Root(ctx context.Context, name string) (Root, error) {
 	} else if err != nil {
 		return Root{}, err
 	}
-	return Root{Path: name, Up: loginUp}, nil
+	return Root{Path: name, Up: anyUp}, nil
 }
 
 func (i Images) path(name string) string {
