@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bootlun/bootlun/initramfs"
+	"github.com/bootlun/bootlun/qemu/scenario"
 )
 
 // progress tells on the terminal of steps that take time.
@@ -53,13 +54,13 @@ func (c *imageBuildCommand) Run(ctx context.Context) error {
 }
 
 type imageRootCommand struct {
-	imageFlags
-	Name string `arg:"" enum:"tiny,debian" help:"tiny or debian."`
+	Build string `default:"build" help:"Folder in which images are kept between runs."`
+	Name  string `arg:"" enum:"tiny,debian" help:"tiny or debian."`
 }
 
 // Run makes the disk image and says where it is.
 func (c *imageRootCommand) Run(ctx context.Context) error {
-	root, err := c.images(progress()).Root(ctx, c.Name)
+	root, err := scenario.Images{Dir: c.Build, Logger: progress()}.Root(ctx, c.Name)
 	if err != nil {
 		return err
 	}

@@ -19,11 +19,11 @@ func (s *serveCommand) Run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	cfg.Logger = log
-	server, err := bootserver.New(cfg)
+	network, err := cfg.HostNetwork()
 	if err != nil {
 		return err
 	}
-	network, err := cfg.HostNetwork()
+	server, err := bootserver.New(cfg)
 	if err != nil {
 		return err
 	}

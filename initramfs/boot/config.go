@@ -33,8 +33,8 @@ const (
 	FailReboot   OnFailure = "reboot"
 )
 
-// Config is what the kernel command line says of this boot. Its zero value
-// boots from the firmware's table or from DHCP and gives a shell on failure.
+// Config is what the kernel command line says of this boot. [ParseCmdline]
+// makes one, with the defaults of what is not said.
 type Config struct {
 	Source    Source
 	RootPaths []string     // bootlun.rootpath=, RFC 4173 URIs; several are several paths
@@ -43,7 +43,7 @@ type Config struct {
 	Gateway   netip.Addr   // bootlun.gateway=
 	BootIF    net.HardwareAddr
 	Failure   OnFailure
-	Timeout   time.Duration // bootlun.timeout=, for each step that waits for the network; 0 means 60 s
+	Timeout   time.Duration // bootlun.timeout=, for each step; default 60 s
 	Debug     bool
 
 	// Root says which root to start and how: root=, rootfstype=, rootflags=, ro, rw, init=.

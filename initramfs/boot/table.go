@@ -129,7 +129,7 @@ func (m *machine) bootLink(ctx context.Context) (netlink.Link, error) {
 					m.log.Warn("set interface up", "interface", l.Attrs().Name, "error", err)
 				}
 			}
-			if l.Attrs().OperState == netlink.OperUp || l.Attrs().OperState == netlink.OperUnknown && l.Attrs().Flags&net.FlagRunning != 0 {
+			if hasCarrier(l.Attrs()) {
 				chosen = l
 				return true, nil
 			}
@@ -140,6 +140,11 @@ func (m *machine) bootLink(ctx context.Context) (netlink.Link, error) {
 		return nil, fmt.Errorf("no Ethernet interface has a carrier: %w", err)
 	}
 	return chosen, nil
+}
+
+// hasCarrier also takes a driver that does not tell its state but runs.
+func hasCarrier(a *netlink.LinkAttrs) bool {
+	return a.OperState == netlink.OperUp || a.OperState == netlink.OperUnknown && a.Flags&net.FlagRunning != 0
 }
 
 // resolver looks names up at the DNS servers that the settings name, once the
