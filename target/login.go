@@ -39,15 +39,21 @@ func (c *conn) authorize(info iscsi.LoginInfo) iscsi.Access {
 		a.CHAP = c.srv.cfg.DiscoveryCHAP
 		return c.join(info, a)
 	}
-	t := c.srv.targets[info.TargetName]
+	t := c.srv.target(info.TargetName)
 	if t == nil || !t.allows(info.InitiatorName) {
 		a.Status = iscsi.StatusTargetNotFound
 		a.Reason = fmt.Sprintf("target %q for initiator %q", info.TargetName, info.InitiatorName)
 		return a
 	}
 	c.target = t
-	a.CHAP = t.chap
-	a.TargetAlias = t.alias
+	settings := t.settings.Load()
+	if settings.draining {
+		a.Status = iscsi.StatusServiceUnavailable
+		a.Reason = fmt.Sprintf("target %q is being drained", info.TargetName)
+		return a
+	}
+	a.CHAP = settings.chap
+	a.TargetAlias = settings.alias
 	return c.join(info, a)
 }
 

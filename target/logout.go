@@ -1,6 +1,8 @@
 package target
 
 import (
+	"time"
+
 	"github.com/bootlun/bootlun/iscsi"
 )
 
@@ -31,13 +33,13 @@ func (c *conn) logout(r *request) error {
 }
 
 // askToLogOut asks the initiator to end the session, as the server is about to
-// (RFC 7143, 11.9.1).
-func (c *conn) askToLogOut() {
+// after the given time (RFC 7143, 11.9.1).
+func (c *conn) askToLogOut(within time.Duration) {
 	if !c.serving.Load() {
 		c.close(errShutdown)
 		return
 	}
-	seconds := (c.srv.cfg.LogoutTimeout + 1e9 - 1) / 1e9
+	seconds := (within + time.Second - 1) / time.Second
 	c.out.send(c.sess, &iscsi.AsyncMessage{
 		Event:  iscsi.AsyncLogout,
 		Param3: uint16(min(seconds, 1<<16-1)),

@@ -44,7 +44,7 @@ func (c *conn) manage(p *iscsi.TaskManagementRequest) (iscsi.TaskResponse, abort
 	s := c.sess
 	var nx *nexus
 	if number, ok := p.LUN.Number(); ok {
-		nx = s.nexuses[number]
+		nx = s.nexus(number)
 	}
 	switch p.Function {
 	case iscsi.AbortTask:
@@ -61,7 +61,7 @@ func (c *conn) manage(p *iscsi.TaskManagementRequest) (iscsi.TaskResponse, abort
 		return iscsi.TaskFunctionComplete, nx.u.abortAndReset(scsi.ASCDeviceReset)
 	case iscsi.TargetWarmReset, iscsi.TargetColdReset:
 		var all aborting
-		for _, u := range s.target.units {
+		for _, u := range s.target.units.Load().byNumber {
 			all = append(all, u.abortAndReset(scsi.ASCBusReset)...)
 		}
 		return iscsi.TaskFunctionComplete, all
@@ -108,16 +108,8 @@ func (s *session) abortTask(p *iscsi.TaskManagementRequest) (iscsi.TaskResponse,
 
 // dropSessions ends every session of a target.
 func (s *Server) dropSessions(t *target) {
-	s.mu.Lock()
-	var all []*session
-	for _, sess := range s.sessions {
-		if sess.target == t {
-			all = append(all, sess)
-		}
-	}
-	s.mu.Unlock()
-	for _, sess := range all {
-		sess.conn.close(errColdReset)
+	for _, sess := range s.sessionsOf(t) {
+		sess.drop(errColdReset)
 	}
 }
 

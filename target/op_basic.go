@@ -96,7 +96,7 @@ func runReportLUNs(t *task, _ bool) error {
 	var luns []uint64
 	switch c.Select {
 	case 0, 2:
-		luns = t.s.target.luns
+		luns = t.s.target.units.Load().luns
 	case 1: // well-known units, of which there are none
 	default:
 		return scsi.InvalidCDBField(2, 7)

@@ -107,7 +107,7 @@ func (u *unit) limits() scsi.BlockLimits {
 // capacity is what READ CAPACITY tells.
 func (u *unit) capacity() scsi.Capacity {
 	return scsi.Capacity{
-		Blocks: u.blocks, BlockLength: uint32(u.blockSize()), PhysicalExponent: uint8(u.physical - u.shift),
+		Blocks: u.blocks.Load(), BlockLength: uint32(u.blockSize()), PhysicalExponent: uint8(u.physical - u.shift),
 		Provisioned: u.thin, ReadZeros: u.thin,
 	}
 }

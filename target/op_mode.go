@@ -21,7 +21,7 @@ func runModeSense(t *task, _ bool) error {
 	}
 	data := scsi.ModeData{WriteProtect: u.writeProtected(), DPOFUA: true}
 	if !c.NoDescriptor {
-		data.Blocks, data.BlockLength, data.LongLBA = u.blocks, uint32(u.blockSize()), c.LongLBA
+		data.Blocks, data.BlockLength, data.LongLBA = u.blocks.Load(), uint32(u.blockSize()), c.LongLBA
 	}
 	for _, page := range modePages {
 		if c.Page == page || c.Page == scsi.ModePageAll {

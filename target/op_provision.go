@@ -150,8 +150,9 @@ func runUnmap(t *task, wait bool) error {
 	if len(ranges) > maxUnmapRanges {
 		return scsi.InvalidParameterField(2, -1)
 	}
+	blocks := u.blocks.Load()
 	for _, r := range ranges {
-		if r.LBA > u.blocks || uint64(r.Blocks) > u.blocks-r.LBA {
+		if r.LBA > blocks || uint64(r.Blocks) > blocks-r.LBA {
 			return errLBA
 		}
 	}
@@ -174,10 +175,11 @@ func runUnmap(t *task, wait bool) error {
 func runGetLBAStatus(t *task, _ bool) error {
 	c := scsi.ParseGetLBAStatus((*scsi.CDB)(&t.cdb))
 	u := t.unit()
-	if c.LBA >= u.blocks {
+	blocks := u.blocks.Load()
+	if c.LBA >= blocks {
 		return errLBA
 	}
-	all := scsi.LBAStatus{LBA: c.LBA, Blocks: uint32(min(u.blocks-c.LBA, 1<<32-1)), State: scsi.BlocksMapped}
+	all := scsi.LBAStatus{LBA: c.LBA, Blocks: uint32(min(blocks-c.LBA, 1<<32-1)), State: scsi.BlocksMapped}
 	t.reply(scsi.AppendLBAStatus(nil, []scsi.LBAStatus{all}), int(min(c.Length, 1<<31-1)))
 	return nil
 }

@@ -83,10 +83,11 @@ func checkRange(t *task) (scsi.Transfer, error) {
 		return x, scsi.InvalidCDBField(1, 7)
 	}
 	u := t.unit()
-	if x.LBA >= u.blocks && x.Blocks > 0 || x.LBA > u.blocks {
+	blocks := u.blocks.Load()
+	if x.LBA >= blocks && x.Blocks > 0 || x.LBA > blocks {
 		return x, errLBA
 	}
-	if uint64(x.Blocks) > u.blocks-x.LBA {
+	if uint64(x.Blocks) > blocks-x.LBA {
 		return x, errLBA
 	}
 	t.off, t.length = int64(x.LBA)<<u.shift, int64(x.Blocks)<<u.shift
@@ -98,7 +99,7 @@ func checkRange(t *task) (scsi.Transfer, error) {
 func checkToEnd(t *task) error {
 	x, err := checkRange(t)
 	if err == nil && x.Blocks == 0 {
-		t.length = int64(t.unit().blocks)<<t.unit().shift - t.off
+		t.length = max(0, int64(t.unit().blocks.Load())<<t.unit().shift-t.off) // the unit may just have shrunk
 	}
 	return err
 }

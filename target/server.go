@@ -25,8 +25,7 @@ var ErrServerClosed = errors.New("target: server closed")
 type Server struct {
 	cfg        Config
 	log        *slog.Logger
-	targets    map[string]*target // by normalised name
-	names      []string           // of targets, in the order of Config
+	targets    atomic.Pointer[targetSet] // replaced whole, under mu
 	operations *operationTable
 	buffers    bufferPool
 	tasks      sync.Pool    // of *task
@@ -45,17 +44,16 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:        cfg.withDefaults(),
-		targets:    make(map[string]*target),
 		operations: newOperationTable(),
 		sessions:   make(map[uint16]*session),
 	}
 	s.log = s.cfg.Logger
 	s.tasks.New = func() any { return new(task) }
+	set := &targetSet{byName: make(map[string]*target)}
 	for _, t := range cfg.Targets {
-		rt := newTarget(t)
-		s.targets[rt.name] = rt
-		s.names = append(s.names, rt.name)
+		set = set.with(newTarget(t))
 	}
+	s.targets.Store(set)
 	s.cfg.Targets = nil
 	return s, nil
 }
@@ -200,7 +198,7 @@ func (v *service) askToLogOut() {
 		v.empty = done
 	}
 	v.mu.Unlock()
-	v.each(func(c *conn) { v.wg.Go(c.askToLogOut) })
+	v.each(func(c *conn) { v.wg.Go(func() { c.askToLogOut(v.srv.cfg.LogoutTimeout) }) })
 	timer := time.NewTimer(v.srv.cfg.LogoutTimeout)
 	defer timer.Stop()
 	select {
@@ -249,6 +247,10 @@ func (s *Server) establish(ctx context.Context, n *session) iscsi.LoginStatus {
 			old = o
 		}
 	}
+	if n.target != nil && n.target.settings.Load().draining {
+		s.mu.Unlock()
+		return iscsi.StatusServiceUnavailable
+	}
 	if old == nil && len(s.sessions) >= s.cfg.MaxSessions {
 		s.mu.Unlock()
 		return iscsi.StatusOutOfResources
@@ -260,7 +262,7 @@ func (s *Server) establish(ctx context.Context, n *session) iscsi.LoginStatus {
 	}
 	s.mu.Unlock()
 	if old != nil {
-		old.conn.close(errReinstated)
+		old.drop(errReinstated)
 		select {
 		case <-old.over:
 		case <-ctx.Done():

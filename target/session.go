@@ -20,16 +20,19 @@ type sessionID struct {
 // session is an initiator's session: its command window and its tasks. It has
 // one connection.
 type session struct {
-	srv     *Server
-	id      sessionID
-	tsih    uint16
-	cid     uint16 // of the connection
-	target  *target
-	conn    *conn
-	depth   uint32
-	began   time.Time
-	over    chan struct{}  // closed when all of it has ended
-	nexuses map[int]*nexus // by LUN; one for each of the target's units
+	srv    *Server
+	id     sessionID
+	tsih   uint16
+	cid    uint16 // of the connection
+	target *target
+	conn   *conn
+	depth  uint32
+	began  time.Time
+	over   chan struct{} // closed when all of it has ended
+
+	// nexuses has one for each of the target's units, by LUN. It is replaced
+	// whole, under target.changing, when the units change.
+	nexuses atomic.Pointer[map[int]*nexus]
 
 	reads, writes         atomic.Uint64 // commands
 	readBytes, writeBytes atomic.Uint64
@@ -74,7 +77,6 @@ func newSession(c *conn, info iscsi.LoginInfo, params iscsi.Params) *session {
 	s.taskEnded = sync.NewCond(&s.mu)
 	if c.target != nil {
 		s.id.target = c.target.name
-		s.nexuses = make(map[int]*nexus, len(c.target.units))
 	}
 	return s
 }
@@ -161,24 +163,12 @@ func (s *session) finish() {
 	}
 	s.mu.Unlock()
 	s.conn.workers.Wait()
-	for _, n := range s.nexuses {
-		n.leave()
-	}
+	s.leave()
 	s.srv.forget(s)
 	if s.conn.serving.Load() {
 		s.conn.ended()
 	}
 	close(s.over)
-}
-
-// join makes the session an I_T nexus of each of its target's units.
-func (s *session) join() {
-	if s.target == nil {
-		return
-	}
-	for number, u := range s.target.units {
-		s.nexuses[number] = u.join(s)
-	}
 }
 
 // currentParams returns params to a goroutine other than the connection's own.

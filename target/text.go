@@ -146,7 +146,7 @@ func (c *conn) sendTargets(value string) (records []iscsi.TargetRecord, ok bool)
 	var names []string
 	switch {
 	case value == "All" && c.sess.discovery():
-		names = c.srv.names
+		names = c.srv.targets.Load().names
 	case value == "All":
 		return nil, false
 	case value == "" && !c.sess.discovery():
@@ -163,7 +163,7 @@ func (c *conn) sendTargets(value string) (records []iscsi.TargetRecord, ok bool)
 		}
 	}
 	for _, name := range names {
-		t := c.srv.targets[name]
+		t := c.srv.target(name)
 		if t != nil && t.allows(c.sess.id.initiator) {
 			records = append(records, iscsi.TargetRecord{Name: name, Addresses: c.addresses()})
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/bits"
-	"path"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,45 +14,6 @@ import (
 	"github.com/bootlun/bootlun/target/store"
 )
 
-// target is a Target being served.
-type target struct {
-	name    string // normalised
-	alias   string
-	chap    *iscsi.CHAPServer
-	allowed []string // patterns of initiators; none: all are
-	units   map[int]*unit
-	luns    []uint64 // of units, in the coding of REPORT LUNS
-}
-
-func newTarget(cfg *Target) *target {
-	name, _ := iscsi.ParseName(cfg.Name) // checked before
-	t := &target{
-		name: name, alias: cfg.Alias, allowed: slices.Clone(cfg.AllowedInitiators), units: make(map[int]*unit),
-	}
-	if cfg.CHAP != nil {
-		chap := *cfg.CHAP
-		t.chap = &chap
-	}
-	for _, l := range cfg.LUNs {
-		u := newUnit(name, l)
-		t.units[l.Number] = u
-		t.luns = append(t.luns, uint64(u.lun))
-	}
-	slices.Sort(t.luns)
-	return t
-}
-
-// allows tells whether the target exists for an initiator.
-func (t *target) allows(initiator string) bool {
-	if len(t.allowed) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(t.allowed, func(pattern string) bool {
-		ok, _ := path.Match(pattern, initiator) // checked before
-		return ok
-	})
-}
-
 // unit is a logical unit.
 type unit struct {
 	lun          iscsi.LUN
@@ -61,7 +21,6 @@ type unit struct {
 	prompt       store.Prompt // store, if it is one
 	shift        uint         // log2 of the block size
 	physical     uint         // log2 of the physical block size
-	blocks       uint64
 	readOnly     bool
 	writeThrough bool
 	removable    bool
@@ -71,8 +30,9 @@ type unit struct {
 	naa          [16]byte
 	targetName   string
 
-	ejected   atomic.Bool // the medium is out
-	protected atomic.Bool // by SWP of the control mode page
+	blocks    atomic.Uint64 // changed by resize
+	ejected   atomic.Bool   // the medium is out
+	protected atomic.Bool   // by SWP of the control mode page
 
 	// changing is held by writes for reading, and by what must not be
 	// interrupted by them for writing.
@@ -112,7 +72,7 @@ func newUnit(targetName string, l LUN) *unit {
 		targetName:   targetName,
 		nexuses:      make(map[*nexus]struct{}),
 	}
-	u.blocks = uint64(l.Store.Size()) >> u.shift
+	u.blocks.Store(uint64(l.Store.Size()) >> u.shift)
 	u.prompt, _ = l.Store.(store.Prompt)
 	if r, ok := l.Store.(store.ReadOnlyer); ok && r.ReadOnly() {
 		u.readOnly = true
