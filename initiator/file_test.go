@@ -12,6 +12,8 @@ import (
 	"github.com/diskfs/go-diskfs/backend/file"
 	"github.com/diskfs/go-diskfs/disk"
 	"github.com/diskfs/go-diskfs/filesystem"
+
+	"github.com/bootlun/bootlun/internal/peers"
 )
 
 // go-diskfs makes a file system on a LUN, and reads back what it put there in
@@ -71,7 +73,7 @@ func TestFileSystem(t *testing.T) {
 
 // go-diskfs reads an ext4 file system that e2fsprogs made.
 func TestFileSystemExt4(t *testing.T) {
-	mke2fs := program(t, "mke2fs", "e2fsprogs")
+	mke2fs := peers.Program(t, "mke2fs", "e2fsprogs")
 	g := startTGT(t)
 	want := []byte("root=/dev/sda\n")
 	tree := filepath.Join(g.dir, "tree")

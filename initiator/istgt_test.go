@@ -3,86 +3,23 @@ package initiator
 import (
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"path/filepath"
 	"testing"
 
+	"github.com/bootlun/bootlun/internal/peers"
 	"github.com/bootlun/bootlun/iscsi"
 )
-
-const istgtTarget = "iqn.2026-01.org.bootlun:istgt"
 
 // startISTGT starts an istgt with three targets of one disk each, as LUN 0: open,
 // with CHAP, and with mutual CHAP.
 func startISTGT(t *testing.T) (portal string) {
 	t.Helper()
-	path := program(t, "istgt", "istgt")
-	if os.Geteuid() != 0 {
-		t.Skip("SKIP: istgt needs root")
-	}
 	dir := tempDir(t)
-	portal = "127.0.0.1:" + freePort(t)
-	auth := filepath.Join(dir, "auth.conf")
-	write := func(name, content string) {
-		t.Helper()
-		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	var disks []peers.ISTGTDisk
+	for i, auth := range []string{"None", "CHAP", "CHAP Mutual"} {
+		disks = append(disks, peers.ISTGTDisk{Path: diskFile(t, dir, fmt.Sprintf("disk%d", i)), Size: diskSize, Auth: auth})
 	}
-	write(auth, fmt.Sprintf("[AuthGroup1]\n  Auth %q %q %q %q\n",
-		alice.Name, alice.Secret.Reveal(), bob.Name, bob.Secret.Reveal()))
-	conf := fmt.Sprintf(`[Global]
-  NodeBase "iqn.2026-01.org.bootlun"
-  PidFile %[1]s/pid
-  AuthFile %[1]s/auth.conf
-  MediaDirectory %[1]s
-  DiscoveryAuthMethod None
-  MaxSessions 16
-  MaxR2T 32
-  MaxOutstandingR2T 16
-  FirstBurstLength 65536
-  MaxBurstLength 262144
-  MaxRecvDataSegmentLength 65536
-  InitialR2T Yes
-[UnitControl]
-  AuthMethod CHAP Mutual
-  AuthGroup AuthGroup1
-  Portal UC1 127.0.0.1:%[3]s
-  Netmask 127.0.0.1
-[PortalGroup1]
-  Portal DA1 %[2]s
-[InitiatorGroup1]
-  InitiatorName "ALL"
-  Netmask 127.0.0.0/8
-`, dir, portal, freePort(t))
-	for i, method := range []string{"None", "CHAP", "CHAP Mutual"} {
-		conf += fmt.Sprintf(`[LogicalUnit%d]
-  TargetName istgt%d
-  Mapping PortalGroup1 InitiatorGroup1
-  AuthMethod %s
-  AuthGroup AuthGroup1
-  UseDigest Auto
-  UnitType Disk
-  LUN0 Storage %s 16MB
-`, i+1, i, method, diskFile(t, dir, fmt.Sprintf("disk%d", i)))
-	}
-	write(filepath.Join(dir, "istgt.conf"), conf)
-	ended := daemon(t, path, "-D", "-c", filepath.Join(dir, "istgt.conf"))
-	for {
-		c, err := net.Dial("tcp", portal)
-		if err == nil {
-			c.Close()
-			return portal
-		}
-		select {
-		case <-ended:
-			t.Fatal("istgt ended")
-		case <-t.Context().Done():
-			t.Fatal("istgt does not come up")
-		default:
-		}
-	}
+	user := peers.ISTGTUser{Name: alice.Name, Secret: alice.Secret.Reveal(), TargetName: bob.Name, TargetSecret: bob.Secret.Reveal()}
+	return peers.ISTGTFor(t, dir, user, disks...).Portal
 }
 
 func TestISTGT(t *testing.T) {
@@ -113,7 +50,7 @@ func TestISTGT(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, err := Dial(t.Context(), Config{
-				Initiator: testInitiator, Target: fmt.Sprintf("%s%d", istgtTarget, c.target), Portal: portal, CHAP: c.chap, Offer: c.offer,
+				Initiator: testInitiator, Target: fmt.Sprintf("%s%d", peers.ISTGTName, c.target), Portal: portal, CHAP: c.chap, Offer: c.offer,
 			})
 			if c.status != 0 {
 				var refused *iscsi.LoginError

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/bootlun/bootlun/internal/peers"
 	"github.com/bootlun/bootlun/iscsi"
 )
 
@@ -131,7 +132,7 @@ func TestConfigErrors(t *testing.T) {
 		}
 	}
 	var refused *net.OpError
-	cfg := Config{Initiator: testInitiator, Target: fakeTarget, Portal: "127.0.0.1:" + freePort(t)}
+	cfg := Config{Initiator: testInitiator, Target: fakeTarget, Portal: "127.0.0.1:" + peers.FreePort(t)}
 	if _, err := Dial(t.Context(), cfg); !errors.As(err, &refused) {
 		t.Error(err)
 	}

@@ -31,7 +31,7 @@ func TestTGTDiscover(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(records) != 2 || records[0].Name != tgtTarget+"-1" || records[1].Name != tgtTarget+"-2" ||
-		records[0].Addresses[0].HostPort() != g.portal {
+		records[0].Addresses[0].HostPort() != g.Portal {
 		t.Errorf("targets %+v", records)
 	}
 }
@@ -45,7 +45,7 @@ func TestTGTIPv6(t *testing.T) {
 	g := startTGTAt(t, "::1")
 	g.target(t, tgtTarget, diskFile(t, g.dir, "disk"))
 	records, err := Discover(t.Context(), g.config(""))
-	if err != nil || len(records) != 1 || records[0].Addresses[0].HostPort() != g.portal {
+	if err != nil || len(records) != 1 || records[0].Addresses[0].HostPort() != g.Portal {
 		t.Fatalf("targets %+v, %v", records, err)
 	}
 	exercise(t, openLUN(t, dial(t, g.config(tgtTarget)), 1))
@@ -93,7 +93,7 @@ func TestTGTLogin(t *testing.T) {
 			if c.status != 0 || c.err != nil {
 				var refused *iscsi.LoginError
 				var e *Error
-				if !errors.As(err, &e) || e.Portal != g.portal || e.Target != cfg.Target ||
+				if !errors.As(err, &e) || e.Portal != g.Portal || e.Target != cfg.Target ||
 					c.status != 0 && (!errors.As(err, &refused) || refused.Status != c.status) ||
 					c.err != nil && !errors.Is(err, c.err) {
 					t.Fatalf("err = %v", err)

@@ -10,6 +10,7 @@ import (
 	"sort"
 	"testing"
 
+	"github.com/bootlun/bootlun/internal/peers"
 	"github.com/bootlun/bootlun/iscsi"
 )
 
@@ -36,12 +37,12 @@ func TestCaptureCDBs(t *testing.T) {
 	if !*update {
 		t.Skip("only with -update")
 	}
-	program := program(t, "iscsi-test-cu", "libiscsi-bin")
+	program := peers.Program(t, "iscsi-test-cu", "libiscsi-bin")
 	g := startThinTGT(t)
 	seen := map[string]int{}
 	var list []string
 	for _, name := range cdbTests {
-		rec := startRecorder(t, g.addr)
+		rec := startRecorder(t, g.Portal)
 		// tgt fails some of the tests; what counts is what they send.
 		run(t, program, "-d", "-t", "SCSI."+name, "iscsi://"+rec.addr+"/"+tgtName+"/1")
 		for _, tr := range rec.stop() {
@@ -98,7 +99,7 @@ func TestCaptureData(t *testing.T) {
 		t.Skip("only with -update")
 	}
 	g := startThinTGT(t)
-	c := iscsi.NewConn(dial(t, g.addr))
+	c := iscsi.NewConn(dial(t, g.Portal))
 	r, err := iscsi.Login(t.Context(), c, iscsi.InitiatorConfig{InitiatorName: testInitiator, TargetName: tgtName})
 	if err != nil {
 		t.Fatal(err)

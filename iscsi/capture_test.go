@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/bootlun/bootlun/internal/peers"
 	"github.com/bootlun/bootlun/iscsi"
 )
 
@@ -107,7 +108,7 @@ func chapMutual(t *testing.T, g *tgt) {
 func libiscsi(name, credentials, path string, args ...string) func(*testing.T, string) {
 	return func(t *testing.T, addr string) {
 		t.Helper()
-		_, err := run(t, program(t, name, "libiscsi-bin"), append(args, "iscsi://"+credentials+addr+path)...)
+		_, err := run(t, peers.Program(t, name, "libiscsi-bin"), append(args, "iscsi://"+credentials+addr+path)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +131,7 @@ func TestCapture(t *testing.T) {
 			if c.prepare != nil {
 				c.prepare(t, g)
 			}
-			rec := startRecorder(t, g.addr)
+			rec := startRecorder(t, g.Portal)
 			c.run(t, rec.addr)
 			list := rec.stop()
 			if len(list) == 0 {

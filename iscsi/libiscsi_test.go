@@ -6,13 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bootlun/bootlun/internal/peers"
 	"github.com/bootlun/bootlun/iscsi"
 )
 
 // TestServeLibiscsi lets libiscsi's iscsi-inq log in and ask one INQUIRY, in every
 // way that it knows, of a target that can do just that.
 func TestServeLibiscsi(t *testing.T) {
-	inq := program(t, "iscsi-inq", "libiscsi-bin")
+	inq := peers.Program(t, "iscsi-inq", "libiscsi-bin")
 	server := &iscsi.CHAPServer{Users: []iscsi.CHAPUser{captureUser}, Target: captureTarget}
 	tests := []struct {
 		name        string

@@ -103,7 +103,7 @@ func TestLoginTGT(t *testing.T) {
 				tt.cfg.TargetName = tgtName
 			}
 			tt.cfg.ISID = iscsi.RandomISID(1)
-			c := iscsi.NewConn(dial(t, g.addr))
+			c := iscsi.NewConn(dial(t, g.Portal))
 			r, err := iscsi.Login(t.Context(), c, tt.cfg)
 			if tt.check != nil {
 				tt.check(t, r, err)

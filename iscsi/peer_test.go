@@ -7,21 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
-)
 
-// program returns the path of a program, or skips the test.
-func program(t *testing.T, name, pkg string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("SKIP: needs %s (apt install %s)", name, pkg)
-	}
-	return path
-}
+	"github.com/bootlun/bootlun/internal/peers"
+)
 
 // run runs a program and returns what it printed. One that hangs, as libiscsi's do
 // over an answer they do not expect, is ended.
@@ -54,37 +45,13 @@ func tgtPattern() []byte {
 
 // tgt is a running tgtd of a test's own.
 type tgt struct {
-	addr    string // of its portal on loopback
-	control string // its control number
+	*peers.TGT
+	tid string // of its only target
 }
 
-// startTGT starts a tgtd with one target and waits until it answers.
+// startTGT starts a tgtd with one target.
 func startTGT(t *testing.T) *tgt {
 	t.Helper()
-	daemon := program(t, "tgtd", "tgt")
-	program(t, "tgtadm", "tgt")
-	if os.Geteuid() != 0 {
-		t.Skip("SKIP: tgtd needs root")
-	}
-	port := freePort(t)
-	n, _ := strconv.Atoi(port)
-	g := &tgt{addr: "127.0.0.1:" + port, control: strconv.Itoa(n & 0x7fff)} // control numbers have 15 bits
-	cmd := exec.Command(daemon, "-f", "-C", g.control, "--iscsi", "portal="+g.addr)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		cmd.Wait()
-		close(ended)
-	}()
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		<-ended
-		for _, f := range []string{"/var/run/tgtd/socket." + g.control, "/var/run/tgtd/socket." + g.control + ".lock"} {
-			os.Remove(f)
-		}
-	})
 	// tgtadm takes a comma in the path, which t.TempDir may have, for a separator.
 	dir, err := os.MkdirTemp("", "iscsi-tgt")
 	if err != nil {
@@ -95,36 +62,18 @@ func startTGT(t *testing.T) *tgt {
 	if err := os.WriteFile(disk, tgtPattern(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g.waitReady(t, ended)
-	g.admin(t, "--mode", "target", "--op", "new", "--tid", "1", "--targetname", tgtName)
-	g.admin(t, "--mode", "logicalunit", "--op", "new", "--tid", "1", "--lun", "1", "--backing-store", disk)
-	g.admin(t, "--mode", "target", "--op", "bind", "--tid", "1", "--initiator-address", "ALL")
-	return g
-}
-
-// waitReady asks the daemon for its state until it answers; it gives no sign of
-// when its control socket is there.
-func (g *tgt) waitReady(t *testing.T, ended <-chan struct{}) {
-	t.Helper()
-	for {
-		_, err := run(t, "tgtadm", "-C", g.control, "--lld", "iscsi", "--mode", "target", "--op", "show")
-		if err == nil {
-			return
-		}
-		select {
-		case <-ended:
-			t.Fatalf("tgtd ended: %v", err)
-		case <-t.Context().Done():
-			t.Fatalf("tgtd does not come up: %v", err)
-		default:
-		}
+	g := &tgt{TGT: peers.TGTFor(t, "127.0.0.1")}
+	g.tid, err = g.Target(tgtName, []string{disk})
+	if err != nil {
+		t.Fatal(err)
 	}
+	return g
 }
 
 // admin runs tgtadm against the daemon.
 func (g *tgt) admin(t *testing.T, args ...string) {
 	t.Helper()
-	if _, err := run(t, "tgtadm", append([]string{"-C", g.control, "--lld", "iscsi"}, args...)...); err != nil {
+	if err := g.Admin(args...); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -132,18 +81,17 @@ func (g *tgt) admin(t *testing.T, args ...string) {
 // account makes a CHAP account; outgoing is the target's own.
 func (g *tgt) account(t *testing.T, user, secret string, outgoing bool) {
 	t.Helper()
-	g.admin(t, "--mode", "account", "--op", "new", "--user", user, "--password", secret)
-	bind := []string{"--mode", "account", "--op", "bind", "--tid", "1", "--user", user}
-	if outgoing {
-		bind = append(bind, "--outgoing")
+	if err := g.Account(g.tid, user, secret, outgoing); err != nil {
+		t.Fatal(err)
 	}
-	g.admin(t, bind...)
 }
 
 // set sets a key of the target.
 func (g *tgt) set(t *testing.T, key, value string) {
 	t.Helper()
-	g.admin(t, "--mode", "target", "--op", "update", "--tid", "1", "--name", key, "--value", value)
+	if err := g.Set(g.tid, key, value); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // dial connects to the portal for the length of the test.
@@ -156,15 +104,4 @@ func dial(t *testing.T, addr string) net.Conn {
 	}
 	t.Cleanup(func() { nc.Close() })
 	return nc
-}
-
-// freePort returns a TCP port on loopback that nobody listens on.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }

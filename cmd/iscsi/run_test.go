@@ -5,14 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/bootlun/bootlun/internal/peers"
 	"github.com/bootlun/bootlun/iscsi"
 )
 
@@ -127,45 +125,6 @@ func TestSize(t *testing.T) {
 // that wants CHAP.
 func startTGT(t *testing.T) (portal string) {
 	t.Helper()
-	for _, name := range []string{"tgtd", "tgtadm"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("SKIP: needs %s (apt install tgt)", name)
-		}
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("SKIP: tgtd needs root")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
-	portal = fmt.Sprintf("127.0.0.1:%d", port)
-	control := strconv.Itoa(port & 0x7fff) // control numbers have 15 bits
-	daemon := exec.Command("tgtd", "-f", "-C", control, "--iscsi", "portal="+portal)
-	if err := daemon.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		daemon.Process.Kill()
-		daemon.Wait()
-		for _, f := range []string{"/var/run/tgtd/socket." + control, "/var/run/tgtd/socket." + control + ".lock"} {
-			os.Remove(f)
-		}
-	})
-	admin := func(args string) error {
-		words := append([]string{"-C", control, "--lld", "iscsi", "--mode"}, strings.Fields(args)...)
-		if out, err := exec.CommandContext(t.Context(), "tgtadm", words...).CombinedOutput(); err != nil {
-			return fmt.Errorf("tgtadm %s: %w\n%s", args, err, out)
-		}
-		return nil
-	}
-	for admin("target --op show") != nil { // it gives no sign of being ready
-		if t.Context().Err() != nil {
-			t.Fatal("tgtd does not come up")
-		}
-	}
 	dir, err := os.MkdirTemp("", "bootlun-iscsi")
 	if err != nil {
 		t.Fatal(err)
@@ -175,24 +134,18 @@ func startTGT(t *testing.T) (portal string) {
 	if err := os.WriteFile(disk, make([]byte, 8<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	user := append(strings.Fields("-C "+control+" --lld iscsi --mode account --op new --user alice --password"), testSecret)
-	if out, err := exec.Command("tgtadm", user...).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	g := peers.TGTFor(t, "127.0.0.1")
+	if _, err := g.Target(testTarget, []string{disk}); err != nil {
+		t.Fatal(err)
 	}
-	for _, args := range []string{
-		"target --op new --tid 1 --targetname " + testTarget,
-		"logicalunit --op new --tid 1 --lun 1 --backing-store " + disk,
-		"target --op bind --tid 1 --initiator-address ALL",
-		"target --op new --tid 2 --targetname " + testTarget + "-chap",
-		"logicalunit --op new --tid 2 --lun 1 --backing-store " + disk,
-		"account --op bind --tid 2 --user alice",
-		"target --op bind --tid 2 --initiator-address ALL",
-	} {
-		if err := admin(args); err != nil {
-			t.Fatal(err)
-		}
+	tid, err := g.Target(testTarget+"-chap", []string{disk})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return portal
+	if err := g.Account(tid, "alice", testSecret, false); err != nil {
+		t.Fatal(err)
+	}
+	return g.Portal
 }
 
 // The whole command against tgt.

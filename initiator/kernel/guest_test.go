@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,9 +37,12 @@ func TestGuest(t *testing.T) {
 	g.target("iqn.2024-01.test:open", file, iscsi.CHAPUser{}, iscsi.CHAPUser{})
 	g.target("iqn.2024-01.test:chap", file, tgtUser, iscsi.CHAPUser{})
 	g.target("iqn.2024-01.test:mutual", file, tgtUser, tgtOutgoing)
-	g.target("iqn.2024-01.test:digests", file, iscsi.CHAPUser{}, iscsi.CHAPUser{})
-	g.set("HeaderDigest", "CRC32C")
-	g.set("DataDigest", "CRC32C")
+	digests := g.target("iqn.2024-01.test:digests", file, iscsi.CHAPUser{}, iscsi.CHAPUser{})
+	for _, key := range []string{"HeaderDigest", "DataDigest"} {
+		if err := g.Set(digests, key, "CRC32C"); err != nil {
+			t.Fatal(err)
+		}
+	}
 
 	s := scenario.Scenario{Cases: guestCases(t, g)}
 	daemon, err := iscsidRecords(t)
@@ -78,8 +82,12 @@ func TestGuest(t *testing.T) {
 const adoptCase = "adopted by iscsid"
 
 func guestCases(t *testing.T, g *tgt) []scenario.Case {
-	portal := fmt.Sprintf("10.0.2.2:%d", g.port)
-	to := iscsi.TargetAddress{Host: "10.0.2.2", Port: g.port, Tag: 1}
+	portal := strings.Replace(g.Portal, "127.0.0.1", "10.0.2.2", 1)
+	port, err := strconv.Atoi(strings.TrimPrefix(portal, "10.0.2.2:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := iscsi.TargetAddress{Host: "10.0.2.2", Port: port, Tag: 1}
 	redirect := serveTarget(t, "tcp4", "127.0.0.1", func(iscsi.LoginInfo) iscsi.Access {
 		return iscsi.Access{Status: iscsi.StatusMovedTemporarily, Redirect: to}
 	})

@@ -6,125 +6,43 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
-	"time"
 
+	"github.com/bootlun/bootlun/internal/peers"
 	"github.com/bootlun/bootlun/iscsi"
 )
 
-// tgt is a tgtd of the test's own on a loopback port.
+// tgt is a tgtd of the test's own.
 type tgt struct {
-	t       *testing.T
-	control string // number of its control socket
-	port    int
-	targets int
+	*peers.TGT
+	t *testing.T
 }
 
 // startTgt starts tgtd, or skips the test.
 func startTgt(t *testing.T) *tgt {
 	t.Helper()
-	for _, program := range []string{"tgtd", "tgtadm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("SKIP: needs %s (apt install tgt)", program)
-		}
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("SKIP: tgtd needs root")
-	}
-	port := freePort(t)
-	g := &tgt{t: t, control: strconv.Itoa(port%30000 + 1000), port: port}
-	cmd := exec.Command("tgtd", "-f", "-C", g.control, "--iscsi", fmt.Sprintf("portal=127.0.0.1:%d", port))
-	log, err := os.Create(filepath.Join(t.TempDir(), "tgtd.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		if t.Failed() {
-			text, _ := os.ReadFile(log.Name())
-			t.Logf("tgtd said:\n%s", text)
-		}
-	})
-	g.awaitReady()
-	return g
-}
-
-// awaitReady asks until the daemon answers.
-func (g *tgt) awaitReady() {
-	g.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		out, err := g.try("--op", "show", "--mode", "sys")
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			g.t.Fatalf("tgtd does not answer: %v\n%s", err, out)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-func (g *tgt) try(args ...string) (string, error) {
-	out, err := exec.Command("tgtadm", append([]string{"-C", g.control, "--lld", "iscsi"}, args...)...).CombinedOutput()
-	return string(out), err
-}
-
-func (g *tgt) adm(args ...string) {
-	g.t.Helper()
-	if out, err := g.try(args...); err != nil {
-		g.t.Fatalf("tgtadm %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
+	return &tgt{TGT: peers.TGTFor(t, "127.0.0.1"), t: t}
 }
 
 // target makes a target with the file as LUN 1, for everyone who proves to be user (if there is one), proving itself as
-// outgoing (if there is one).
-func (g *tgt) target(name, file string, user, outgoing iscsi.CHAPUser) {
+// outgoing (if there is one), and returns its number.
+func (g *tgt) target(name, file string, user, outgoing iscsi.CHAPUser) (tid string) {
 	g.t.Helper()
-	g.targets++
-	tid := strconv.Itoa(g.targets)
-	g.adm("--op", "new", "--mode", "target", "--tid", tid, "-T", name)
-	g.adm("--op", "new", "--mode", "logicalunit", "--tid", tid, "--lun", "1", "-b", file)
-	g.adm("--op", "bind", "--mode", "target", "--tid", tid, "-I", "ALL")
+	tid, err := g.Target(name, []string{file})
+	if err != nil {
+		g.t.Fatal(err)
+	}
 	for _, u := range []iscsi.CHAPUser{user, outgoing} {
 		if u.IsZero() {
 			continue
 		}
-		g.try("--op", "new", "--mode", "account", "--user", u.Name, "--password", u.Secret.Reveal()) // may be there already
-		bind := []string{"--op", "bind", "--mode", "account", "--tid", tid, "--user", u.Name}
-		if u == outgoing {
-			bind = append(bind, "--outgoing")
+		if err := g.Account(tid, u.Name, u.Secret.Reveal(), u == outgoing); err != nil {
+			g.t.Fatal(err)
 		}
-		g.adm(bind...)
 	}
-}
-
-// set sets a parameter of the last target made.
-func (g *tgt) set(key, value string) {
-	g.t.Helper()
-	g.adm("--op", "update", "--mode", "target", "--tid", strconv.Itoa(g.targets), "-n", key, "-v", value)
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return tid
 }
 
 // patternFile is a disk of that many bytes whose every sector begins with its number.
@@ -176,7 +94,7 @@ func TestTgt(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k := newFakeKernel(t)
-			cfg := k.testConfig(fmt.Sprintf("127.0.0.1:%d", g.port))
+			cfg := k.testConfig(g.Portal)
 			cfg.Target = "iqn.2024-01.test:" + c.target
 			cfg.CHAP = c.chap
 			s, err := Login(t.Context(), cfg)
