@@ -28,6 +28,7 @@ type File struct {
 	size     int64
 	readOnly bool
 	punches  bool                  // ranges can be deallocated
+	maps     bool                  // holes can be found
 	grain    int64                 // what a hole's ends are multiples of
 	cached   bool                  // lives in memory: no access waits for a device
 	nowait   bool                  // the kernel can read only what it has at hand
@@ -132,6 +133,17 @@ func (s *File) Discard(off, n int64) error {
 		return s.fail("discard", errors.ErrUnsupported)
 	}
 	return s.fail("discard", s.punchOut(off, n))
+}
+
+// Map implements [Mapper] by what the file system says of holes.
+func (s *File) Map(off, n int64) (allocated bool, length int64, err error) {
+	err = checkRange(off, n, s.size)
+	if err == nil && s.maps {
+		allocated, length, err = s.extent(off, n)
+	} else if err == nil {
+		err = errors.ErrUnsupported
+	}
+	return allocated, length, s.fail("map", err)
 }
 
 // WriteZeroes implements [ZeroWriter], with a hole where that is possible.

@@ -31,6 +31,7 @@ func (s *File) setUpOS(info fs.FileInfo) error {
 	s.cached = regular && (sfs.Type == unix.TMPFS_MAGIC || sfs.Type == unix.RAMFS_MAGIC)
 	s.nowait = !s.cached && s.probeNowait()
 	s.punches = !s.readOnly && s.probePunch(info)
+	s.maps = regular
 	return nil
 }
 
@@ -77,6 +78,26 @@ func (s *File) readCached(p []byte, off int64) int {
 
 func (s *File) punch(off, n int64) error {
 	return unix.Fallocate(s.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+}
+
+// extent is Map within the file. It leaves the file's offset anywhere: nothing
+// here reads or writes by that.
+func (s *File) extent(off, n int64) (allocated bool, length int64, err error) {
+	data, err := unix.Seek(s.fd, off, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO): // no data any more
+		return false, n, nil
+	case err != nil:
+		return false, 0, err
+	case data > off:
+		return false, min(n, data-off), nil
+	}
+	hole, err := unix.Seek(s.fd, off, unix.SEEK_HOLE)
+	if err != nil {
+		return false, 0, err
+	}
+	// The range may have become a hole in between.
+	return true, max(1, min(n, hole-off)), nil
 }
 
 func (s *File) sync() error { return unix.Fdatasync(s.fd) }

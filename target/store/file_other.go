@@ -15,4 +15,6 @@ func (s *File) readCached([]byte, int64) int { return 0 }
 
 func (s *File) punch(_, _ int64) error { return errors.ErrUnsupported }
 
+func (s *File) extent(_, _ int64) (bool, int64, error) { return true, 0, errors.ErrUnsupported }
+
 func (s *File) sync() error { return s.f.Sync() }

@@ -55,6 +55,15 @@ func (m *Memory) Discard(off, n int64) error {
 // WriteZeroes implements [ZeroWriter].
 func (m *Memory) WriteZeroes(off, n int64) error { return m.Discard(off, n) }
 
+// Map implements [Mapper].
+func (m *Memory) Map(off, n int64) (allocated bool, length int64, err error) {
+	held, length, err := m.pages.extent(off, n)
+	if err != nil {
+		return false, 0, fmt.Errorf("memory: map: %w", err)
+	}
+	return held == pageHeld, length, nil
+}
+
 // Size implements [Store].
 func (m *Memory) Size() int64 { return m.pages.size }
 

@@ -90,6 +90,22 @@ func (o *Overlay) Discard(off, n int64) error {
 // WriteZeroes implements [ZeroWriter].
 func (o *Overlay) WriteZeroes(off, n int64) error { return o.Discard(off, n) }
 
+// Map implements [Mapper]. What is not in memory is as the base says.
+func (o *Overlay) Map(off, n int64) (allocated bool, length int64, err error) {
+	state, length, err := o.pages.extent(off, n)
+	base, ok := o.base.(Store)
+	switch {
+	case err == nil && state == pageAbsent && ok:
+		allocated, length, err = Map(base, off, length)
+	case err == nil:
+		allocated = state != pageBlank // a base that is no Store may hold anything
+	}
+	if err != nil {
+		return false, 0, fmt.Errorf("overlay: map: %w", err)
+	}
+	return allocated, length, nil
+}
+
 // Size implements [Store]; it is the base's.
 func (o *Overlay) Size() int64 { return o.pages.size }
 

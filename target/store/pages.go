@@ -215,3 +215,46 @@ func (s *pages) drop(slot *[]byte, absent backing) {
 		*slot = s.blank
 	}
 }
+
+// pageState is what is known of a page.
+type pageState int
+
+const (
+	pageAbsent pageState = iota // it is as the backing
+	pageHeld
+	pageBlank // zeros over the backing
+)
+
+func (s *pages) state(page int64) pageState {
+	mu := s.lock(page)
+	mu.RLock()
+	defer mu.RUnlock()
+	switch slot := s.slot(page); {
+	case slot == nil || *slot == nil:
+		return pageAbsent
+	case s.isBlank(*slot):
+		return pageBlank
+	}
+	return pageHeld
+}
+
+// extent returns the state of the page at off, and how many of the n bytes from
+// there on are in pages of that state.
+func (s *pages) extent(off, n int64) (pageState, int64, error) {
+	if err := checkRange(off, n, s.size); err != nil || n == 0 {
+		return pageAbsent, 0, err
+	}
+	first, end := off>>s.shift, off+n
+	state := s.state(first)
+	page := first + 1
+	for page<<s.shift < end {
+		if s.root[page/leafPages].Load() == nil && state == pageAbsent {
+			page += leafPages - page%leafPages
+		} else if s.state(page) == state {
+			page++
+		} else {
+			break
+		}
+	}
+	return state, min(page<<s.shift, end) - off, nil
+}

@@ -48,6 +48,16 @@ type ZeroWriter interface {
 	WriteZeroes(off, n int64) error
 }
 
+// Mapper is a store that knows which of its bytes take space.
+type Mapper interface {
+	// Map looks at the n bytes at off, n being at least 1, and says whether the
+	// first of them takes space and how many from there on, at least 1 and at
+	// most n, are known to be like it. Bytes that take no space read as zeros.
+	// It fails with [errors.ErrUnsupported] where the store can not tell after
+	// all.
+	Map(off, n int64) (allocated bool, length int64, err error)
+}
+
 // Prompt is a store that mostly has its answer at hand: in memory, or in the
 // page cache. Its user calls the Try methods where it must not wait, and on
 // [ErrWouldBlock] calls the plain method where it may.
@@ -97,6 +107,18 @@ func WriteZeroes(s Store, off, n int64) error {
 		return fmt.Errorf("zero: %w", err)
 	}
 	return writeZeros(s, off, n)
+}
+
+// Map is s's own [Mapper.Map]; a store that is none, or can not tell, has space
+// for all of its bytes.
+func Map(s Store, off, n int64) (allocated bool, length int64, err error) {
+	if m, ok := s.(Mapper); ok {
+		allocated, length, err = m.Map(off, n)
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return allocated, length, err
+		}
+	}
+	return true, n, checkRange(off, n, s.Size())
 }
 
 // zeros is what writeZeros writes from; nobody changes it.

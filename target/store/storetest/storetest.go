@@ -51,6 +51,7 @@ func Run(t *testing.T, newStore Maker) {
 		"OutOfRange":  testOutOfRange,
 		"Discard":     testDiscard,
 		"WriteZeroes": testWriteZeroes,
+		"Map":         testMap,
 		"Prompt":      testPrompt,
 		"Model":       testModel,
 		"Parallel":    testParallel,
@@ -174,6 +175,53 @@ func testZeroing(t *testing.T, s store.Store, zero func(off, n int64) error) {
 			expect(t, s, 0, want)
 		}
 	}
+}
+
+// testMap checks that what the store says takes no space reads as zeros, and
+// that what was written takes some until it is given back.
+func testMap(t *testing.T, s Subject) {
+	if _, _, err := store.Map(s.Store, Size, 1); !errors.Is(err, store.ErrOutOfRange) {
+		t.Errorf("Map after the end: %v, want ErrOutOfRange", err)
+	}
+	write(t, s.Store, 0, pattern(0, Size))
+	for off := int64(0); off < Size; {
+		off = expectMapped(t, s.Store, off, true)
+	}
+	if m, ok := s.Store.(store.Mapper); !ok || !store.CanDiscard(s.Store) {
+		t.Skip("SKIP: this store does not know what takes space, or all of it does")
+	} else if _, _, err := m.Map(0, 1); errors.Is(err, errors.ErrUnsupported) {
+		t.Skip("SKIP: this store can not tell what takes space")
+	}
+	const from, to = 1 << 17, 1 << 19
+	if err := s.Store.(store.Discarder).Discard(from, to-from); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Store.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	hole := int64(0)
+	for off := int64(0); off < Size; {
+		in := off >= from && off < to
+		end := expectMapped(t, s.Store, off, !in)
+		if in {
+			hole += end - off
+		}
+		off = end
+	}
+	if hole != to-from {
+		t.Errorf("%d bytes take no space, want %d", hole, to-from)
+	}
+}
+
+// expectMapped expects the extent at off to be allocated or not, and returns
+// its end.
+func expectMapped(t *testing.T, s store.Store, off int64, want bool) (end int64) {
+	t.Helper()
+	got, n, err := store.Map(s, off, Size-off)
+	if err != nil || got != want || n < 1 || n > Size-off {
+		t.Fatalf("Map from %d: %v, %d bytes, %v; want %v", off, got, n, err, want)
+	}
+	return off + n
 }
 
 // testPrompt checks that what a Prompt store does without waiting is what it
