@@ -25,8 +25,9 @@ type FileOptions struct {
 type File struct {
 	f        *os.File
 	path     string
-	size     int64
+	size     atomic.Int64
 	readOnly bool
+	regular  bool                  // not a device
 	punches  bool                  // ranges can be deallocated
 	maps     bool                  // holes can be found
 	grain    int64                 // what a hole's ends are multiples of
@@ -64,13 +65,13 @@ func (s *File) setUp() error {
 	if err != nil {
 		return err
 	}
+	s.regular = info.Mode().IsRegular()
 	device := info.Mode()&fs.ModeDevice != 0 && info.Mode()&fs.ModeCharDevice == 0
-	if !info.Mode().IsRegular() && !device {
+	if !s.regular && !device {
 		return fmt.Errorf("is a %v, not a regular file or a block device", info.Mode().Type())
 	}
-	// A device's size is where its end is, not what Stat says.
-	if s.size, err = s.f.Seek(0, io.SeekEnd); err != nil {
-		return fmt.Errorf("find the size: %w", err)
+	if err := s.findSize(); err != nil {
+		return err
 	}
 	s.grain = 1
 	if device {
@@ -79,9 +80,40 @@ func (s *File) setUp() error {
 	return s.setUpOS(info)
 }
 
+// findSize takes on the size that the file has now. A device's is where its end
+// is, not what Stat says.
+func (s *File) findSize() error {
+	size, err := s.f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return fmt.Errorf("find the size: %w", err)
+	}
+	s.size.Store(size)
+	return nil
+}
+
+// Resize implements [Resizer]. A device has the size that it has: for one, n must
+// be 0 or that.
+func (s *File) Resize(n int64) error {
+	if n > 0 && s.readOnly {
+		return s.fail("resize", ErrReadOnly)
+	}
+	if n > 0 && s.regular {
+		if err := s.f.Truncate(n); err != nil {
+			return s.fail("resize", err)
+		}
+	}
+	if err := s.findSize(); err != nil {
+		return s.fail("resize", err)
+	}
+	if has := s.size.Load(); n > 0 && has != n {
+		return s.fail("resize", fmt.Errorf("the device has %d bytes, not %d: change the device itself", has, n))
+	}
+	return nil
+}
+
 // ReadAt implements [Store].
 func (s *File) ReadAt(p []byte, off int64) (int, error) {
-	if err := checkRange(off, int64(len(p)), s.size); err != nil {
+	if err := checkRange(off, int64(len(p)), s.size.Load()); err != nil {
 		return 0, s.fail("read", err)
 	}
 	n, err := s.f.ReadAt(p, off)
@@ -105,7 +137,7 @@ func (s *File) TryReadAt(p []byte, off int64) (int, error) {
 	if s.cached {
 		return s.ReadAt(p, off)
 	}
-	if !s.nowait || checkRange(off, int64(len(p)), s.size) != nil {
+	if !s.nowait || checkRange(off, int64(len(p)), s.size.Load()) != nil {
 		return 0, ErrWouldBlock
 	}
 	if n := s.readCached(p, off); n != len(p) {
@@ -163,7 +195,7 @@ func (s *File) punchOut(off, n int64) error {
 	end := off + n
 	from := (off + s.grain - 1) / s.grain * s.grain
 	to := end
-	if end != s.size {
+	if end != s.size.Load() {
 		to = end / s.grain * s.grain
 	}
 	if from >= to {
@@ -179,7 +211,7 @@ func (s *File) punchOut(off, n int64) error {
 }
 
 // Size implements [Store].
-func (s *File) Size() int64 { return s.size }
+func (s *File) Size() int64 { return s.size.Load() }
 
 // ReadOnly implements [ReadOnlyer].
 func (s *File) ReadOnly() bool { return s.readOnly }
@@ -210,7 +242,7 @@ func (s *File) checkWrite(off, n int64) error {
 	if s.readOnly {
 		return ErrReadOnly
 	}
-	return checkRange(off, n, s.size)
+	return checkRange(off, n, s.size.Load())
 }
 
 // fail names the operation and the file in an error, which may be nil.

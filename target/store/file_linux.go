@@ -46,7 +46,7 @@ func (s *File) probeNowait() bool {
 // byte: a file is asked for a hole after its end, a device by its queue limits.
 func (s *File) probePunch(info fs.FileInfo) bool {
 	if info.Mode().IsRegular() {
-		return unix.Fallocate(s.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, s.size, 4096) == nil
+		return unix.Fallocate(s.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, s.size.Load(), 4096) == nil
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(s.fd, &st); err != nil {

@@ -20,7 +20,7 @@ type Store interface {
 	io.ReaderAt
 	io.WriterAt
 
-	// Size is the number of bytes in the store. It does not change.
+	// Size is the number of bytes in the store. Only a [Resizer]'s changes.
 	Size() int64
 
 	// Flush returns once every write that had returned before it was called is
@@ -68,6 +68,14 @@ type Prompt interface {
 
 	// TryWriteAt is WriteAt under the same condition.
 	TryWriteAt(p []byte, off int64) (int, error)
+}
+
+// Resizer is a store whose size can change while it is open.
+type Resizer interface {
+	// Resize makes the store n bytes long: what it gains reads as zeros, what it
+	// loses is lost. With n 0, it takes on the size that what lies under it has
+	// got since it was opened.
+	Resize(n int64) error
 }
 
 // ReadOnlyer is a store that knows whether it may be written.

@@ -269,3 +269,56 @@ func loopDevice(t *testing.T, size int64) string {
 	})
 	return dev
 }
+
+func TestFileResizes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "disk.img")
+	if err := os.WriteFile(path, bytes.Repeat([]byte{7}, 8192), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.OpenFile(path, store.FileOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	want := func(size int64) {
+		t.Helper()
+		if s.Size() != size {
+			t.Errorf("size %d, want %d", s.Size(), size)
+		}
+	}
+	if err := s.Resize(16384); err != nil {
+		t.Fatal(err)
+	}
+	want(16384)
+	b := make([]byte, 2)
+	if _, err := s.ReadAt(b, 8191); err != nil || b[0] != 7 || b[1] != 0 {
+		t.Errorf("around the old end: %v, %v", b, err)
+	}
+	if err := os.Truncate(path, 32768); err != nil {
+		t.Fatal(err)
+	}
+	want(16384) // until it is told
+	if err := s.Resize(0); err != nil {
+		t.Fatal(err)
+	}
+	want(32768)
+	if err := s.Resize(4096); err != nil {
+		t.Fatal(err)
+	}
+	want(4096)
+	if _, err := s.ReadAt(b, 8191); !errors.Is(err, store.ErrOutOfRange) {
+		t.Errorf("read beyond the new end: %v", err)
+	}
+	readOnly, err := store.OpenFile(path, store.FileOptions{ReadOnly: true})
+	if err == nil {
+		t.Fatal("a locked file was opened again")
+	}
+	s.Close()
+	if readOnly, err = store.OpenFile(path, store.FileOptions{ReadOnly: true}); err != nil {
+		t.Fatal(err)
+	}
+	defer readOnly.Close()
+	if err := readOnly.Resize(8192); !errors.Is(err, store.ErrReadOnly) {
+		t.Errorf("resize of a read-only file: %v", err)
+	}
+}
