@@ -169,7 +169,7 @@ func (s *File) Discard(off, n int64) error {
 
 // Map implements [Mapper] by what the file system says of holes.
 func (s *File) Map(off, n int64) (allocated bool, length int64, err error) {
-	err = checkRange(off, n, s.size)
+	err = checkRange(off, n, s.size.Load())
 	if err == nil && s.maps {
 		allocated, length, err = s.extent(off, n)
 	} else if err == nil {
