@@ -17,14 +17,15 @@ import (
 // Why a connection ends, beside errors of the network. They are the causes of
 // its context.
 var (
-	errLoggedOut  = errors.New("logged out")
-	errPeerClosed = errors.New("the initiator closed the connection")
-	errReinstated = errors.New("the initiator logged in again")
-	errShutdown   = errors.New("the server is closing")
-	errColdReset  = errors.New("target cold reset")
-	errStalled    = errors.New("the initiator has stalled")
-	errNoAnswer   = errors.New("the initiator does not answer pings")
-	errProtocol   = errors.New("protocol error")
+	errLoggedOut    = errors.New("logged out")
+	errPeerClosed   = errors.New("the initiator closed the connection")
+	errReinstated   = errors.New("the initiator logged in again")
+	errShutdown     = errors.New("the server is closing")
+	errColdReset    = errors.New("target cold reset")
+	errDisconnected = errors.New("disconnected by the operator")
+	errStalled      = errors.New("the initiator has stalled")
+	errNoAnswer     = errors.New("the initiator does not answer pings")
+	errProtocol     = errors.New("protocol error")
 )
 
 // conn is one connection. Its own goroutine reads requests and, where a store

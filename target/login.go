@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/bootlun/bootlun/iscsi"
 )
@@ -96,11 +97,13 @@ func (c *conn) began() {
 // ended tells of its end.
 func (c *conn) ended() {
 	reason := context.Cause(c.done)
-	if errors.Is(reason, errLoggedOut) || errors.Is(reason, errPeerClosed) || errors.Is(reason, errShutdown) {
-		c.log.Info("session over", "reason", reason)
-	} else {
-		c.log.Warn("session over", "reason", reason)
+	level := slog.LevelWarn
+	for _, usual := range []error{errLoggedOut, errPeerClosed, errShutdown, errDisconnected} {
+		if errors.Is(reason, usual) {
+			level = slog.LevelInfo
+		}
 	}
+	c.log.Log(context.Background(), level, "session over", "reason", reason)
 	c.srv.cfg.Events(Event{Kind: LogoutEvent, Session: c.sess.info(), Reason: reason})
 }
 

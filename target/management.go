@@ -1,6 +1,8 @@
 package target
 
 import (
+	"context"
+
 	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/scsi"
 )
@@ -136,14 +138,28 @@ func (a aborting) gone() bool {
 }
 
 // wait returns when all the tasks have ended.
-func (a aborting) wait() {
+func (a aborting) wait() { _ = a.waitFor(context.Background()) }
+
+// waitFor is wait, but gives up when ctx ends.
+func (a aborting) waitFor(ctx context.Context) error {
 	for _, of := range a {
+		stop := context.AfterFunc(ctx, func() {
+			of.s.mu.Lock()
+			defer of.s.mu.Unlock()
+			of.s.taskEnded.Broadcast()
+		})
 		of.s.mu.Lock()
-		for of.left() {
+		for of.left() && ctx.Err() == nil {
 			of.s.taskEnded.Wait()
 		}
+		left := of.left()
 		of.s.mu.Unlock()
+		stop()
+		if left {
+			return context.Cause(ctx)
+		}
 	}
+	return nil
 }
 
 // left reports whether one of the tasks has not ended. The caller holds s.mu.

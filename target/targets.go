@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/bootlun/bootlun/iscsi"
 )
@@ -157,3 +158,10 @@ func (s *session) nexus(number int) *nexus {
 
 // drop ends the session for a reason.
 func (s *session) drop(reason error) { s.conn.close(reason) }
+
+// askToLogOut asks the session's initiator to end it.
+func (s *session) askToLogOut(within time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spawn(func() { s.conn.askToLogOut(within) })
+}
