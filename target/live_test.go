@@ -55,6 +55,7 @@ func TestTargetsComeAndGo(t *testing.T) {
 	}
 	connect(t, addr, toTarget(otherTarget)).ready()
 	idle := connect(t, addr, toTarget(otherTarget), withISID(7))
+	idle.ping() // the server is done with the login
 
 	ended := make(chan error, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -87,6 +88,7 @@ func (c *client) expectClosedAfter(stop func()) {
 func TestDrainLetsNobodyIn(t *testing.T) {
 	addr, srv := serve(t, target.Config{Targets: []*target.Target{disk(store.NewMemory(diskSize))}})
 	c := connect(t, addr)
+	c.ping() // the server is done with the login
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Drain(t.Context(), testTarget) }()
 	var async iscsi.AsyncMessage
