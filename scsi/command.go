@@ -242,6 +242,44 @@ func ParseGetLBAStatus(c *CDB) GetLBAStatus {
 	return GetLBAStatus{LBA: c.u64(2), Length: c.u32(10), ReportType: c[14]}
 }
 
+// ReadDefectData is READ DEFECT DATA(10) or, with Twelve, READ DEFECT DATA(12)
+// (SBC-4, 5.18 and 5.19).
+type ReadDefectData struct {
+	Twelve bool
+	Lists  uint8  // REQ_PLIST 0x10, REQ_GLIST 0x08, and the format of the list
+	Length uint32 // allocation length
+}
+
+// CDB builds the command; the 10-byte form keeps only the low half of Length.
+func (r ReadDefectData) CDB() CDB {
+	c := CDB{byte(OpReadDefectData10)}
+	if r.Twelve {
+		c[0], c[1] = byte(OpReadDefectData12), r.Lists&0x1f
+		c.put32(6, r.Length)
+		return c
+	}
+	c[2] = r.Lists & 0x1f
+	c.put16(7, uint16(r.Length))
+	return c
+}
+
+// ParseReadDefectData takes either form apart.
+func ParseReadDefectData(c *CDB) ReadDefectData {
+	if c.Op() == OpReadDefectData12 {
+		return ReadDefectData{Twelve: true, Lists: c[1] & 0x1f, Length: c.u32(6)}
+	}
+	return ReadDefectData{Lists: c[2] & 0x1f, Length: uint32(c.u16(7))}
+}
+
+// AppendNone appends the answer of a disk without defects: the lists asked for,
+// empty.
+func (r ReadDefectData) AppendNone(dst []byte) []byte {
+	if r.Twelve {
+		return append(dst, 0, r.Lists, 0, 0, 0, 0, 0, 0)
+	}
+	return append(dst, 0, r.Lists, 0, 0)
+}
+
 // ReportSupportedOpcodes is REPORT SUPPORTED OPERATION CODES (SPC-4, 6.35).
 type ReportSupportedOpcodes struct {
 	Timeouts bool // RCTD: wants timeouts descriptors

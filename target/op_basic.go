@@ -155,9 +155,8 @@ func (o *operation) supported() scsi.SupportedOp {
 	return s
 }
 
-// supports tells whether the unit has a command: UNMAP needs a store that can
-// discard.
-func (u *unit) supports(o *operation) bool { return o.op != scsi.OpUnmap || u.thin }
+// supports tells whether the unit has a command.
+func (u *unit) supports(o *operation) bool { return u.thin || !o.is(needsThin) }
 
 // runStartStop loads and ejects the medium, if there is a way to (SBC-4, 5.31).
 func runStartStop(t *task, wait bool) error {

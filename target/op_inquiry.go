@@ -6,9 +6,9 @@ import (
 	"github.com/bootlun/bootlun/scsi"
 )
 
-// Sizes told in the Block Limits page, in bytes. There are no limits in fact but
-// that of ranges in an UNMAP.
+// Sizes told in the Block Limits page, in bytes.
 const (
+	maxTransfer        = 256 << 20
 	optimalTransfer    = 1 << 20
 	maxUnmapRanges     = 256
 	maxCompareAndWrite = 255 // blocks
@@ -93,7 +93,9 @@ func (u *unit) limits() scsi.BlockLimits {
 	l := scsi.BlockLimits{
 		MaxCompareAndWrite: uint8(min(maxCompareAndWrite, maxBuffer/2>>u.shift)),
 		OptimalGranularity: 1 << (u.physical - u.shift),
+		MaxTransfer:        maxTransfer >> u.shift,
 		OptimalTransfer:    optimalTransfer >> u.shift,
+		MaxAtomic:          maxBuffer >> u.shift,
 	}
 	if u.thin {
 		l.MaxUnmapBlocks = 1<<32 - 1

@@ -21,7 +21,7 @@ var provisionOperations = []operation{
 		check: checkWriteSame, run: runWriteSame,
 	},
 	{
-		op: scsi.OpUnmap, action: noAction, flags: needsMedium | writes,
+		op: scsi.OpUnmap, action: noAction, flags: needsMedium | writes | needsThin,
 		usage: []byte{0x42, 0x01, 0, 0, 0, 0, 0, 0xff, 0xff, naca},
 		check: checkUnmap, run: runUnmap,
 	},
@@ -57,7 +57,7 @@ func checkWriteSame(t *task) error {
 
 // runWriteSame writes one block to all of a range (SBC-4, 5.44). Zeros need no
 // space. With UNMAP set the range is unmapped whatever the block is: initiators
-// send zeros then, and every target in use takes it so.
+// send zeros then, and every target in use takes it so, as does libiscsi's suite.
 func runWriteSame(t *task, wait bool) error {
 	if !wait {
 		return errWait
@@ -123,8 +123,6 @@ func (u *unit) zero(off, n int64) error {
 func checkUnmap(t *task) error {
 	c := scsi.ParseUnmapCDB((*scsi.CDB)(&t.cdb))
 	switch {
-	case !t.unit().thin:
-		return errOpcode
 	case c.Anchor:
 		return scsi.InvalidCDBField(1, 0)
 	case c.Length > 0 && c.Length < 8:
@@ -170,16 +168,71 @@ func runUnmap(t *task, wait bool) error {
 	return nil
 }
 
-// runGetLBAStatus says of all blocks from an LBA on that they are mapped (SBC-4,
-// 5.6): true or not, what initiators may rely on stays the same.
-func runGetLBAStatus(t *task, _ bool) error {
+// maxLBAStatus bounds the descriptors in one answer to GET LBA STATUS.
+const maxLBAStatus = 1024
+
+// runGetLBAStatus says which blocks from an LBA on take space (SBC-4, 5.6).
+func runGetLBAStatus(t *task, wait bool) error {
 	c := scsi.ParseGetLBAStatus((*scsi.CDB)(&t.cdb))
 	u := t.unit()
-	blocks := u.blocks.Load()
-	if c.LBA >= blocks {
+	if c.LBA >= u.blocks.Load() {
 		return errLBA
 	}
-	all := scsi.LBAStatus{LBA: c.LBA, Blocks: uint32(min(blocks-c.LBA, 1<<32-1)), State: scsi.BlocksMapped}
-	t.reply(scsi.AppendLBAStatus(nil, []scsi.LBAStatus{all}), int(min(c.Length, 1<<31-1)))
+	if !wait {
+		return errWait
+	}
+	room := int(min((max(c.Length, 8)-8)/16, maxLBAStatus))
+	list, err := t.mapped(c.LBA, max(room, 1))
+	if err != nil {
+		return err
+	}
+	t.reply(scsi.AppendLBAStatus(nil, list), int(min(c.Length, 1<<31-1)))
 	return nil
+}
+
+// mapped lists the ranges of blocks from an LBA on by whether they take space:
+// the first of them, if there are more than room.
+func (t *task) mapped(lba uint64, room int) ([]scsi.LBAStatus, error) {
+	var list []scsi.LBAStatus
+	for u := t.unit(); lba < u.blocks.Load() && !t.isAborted(); {
+		state, n, err := u.status(lba)
+		if err != nil {
+			return nil, err
+		}
+		for n > 0 {
+			last := len(list) - 1
+			if last < 0 || list[last].State != state || list[last].Blocks == 1<<32-1 {
+				if len(list) == room {
+					return list, nil
+				}
+				list = append(list, scsi.LBAStatus{LBA: lba, State: state})
+				last++
+			}
+			more := uint32(min(n, 1<<32-1-uint64(list[last].Blocks)))
+			list[last].Blocks += more
+			lba, n = lba+uint64(more), n-uint64(more)
+		}
+	}
+	return list, nil
+}
+
+// status returns the provisioning state of a block and how many from there on
+// share it. A block of which a part takes space is mapped; and so are all where
+// none can be given back.
+func (u *unit) status(lba uint64) (state uint8, blocks uint64, err error) {
+	left := u.blocks.Load() - lba
+	if !u.thin {
+		return scsi.BlocksMapped, left, nil
+	}
+	off := int64(lba) << u.shift
+	allocated, n, err := store.Map(u.store, off, int64(left)<<u.shift)
+	switch {
+	case err != nil:
+		return 0, 0, u.mediumError(err, off, scsi.ASCUnrecoveredReadError)
+	case allocated:
+		return scsi.BlocksMapped, uint64((n + u.blockSize() - 1) >> u.shift), nil
+	case n < u.blockSize():
+		return scsi.BlocksMapped, 1, nil
+	}
+	return scsi.BlocksDeallocated, uint64(n >> u.shift), nil
 }

@@ -47,6 +47,16 @@ var readOperations = []operation{
 		check: checkToEnd, run: runNothing,
 	},
 	{
+		op: scsi.OpReadDefectData10, action: noAction, flags: needsMedium,
+		usage: []byte{0x37, 0, 0x1f, 0, 0, 0, 0, 0xff, 0xff, naca},
+		check: checkNothing, run: runReadDefectData,
+	},
+	{
+		op: scsi.OpReadDefectData12, action: noAction, flags: needsMedium,
+		usage: []byte{0xb7, 0x1f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, naca},
+		check: checkNothing, run: runReadDefectData,
+	},
+	{
 		op: scsi.OpVerify10, action: noAction, flags: needsMedium,
 		usage: []byte{0x2f, 0xf6, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff, naca},
 		check: checkVerify, take: takeVerify, run: runVerify,
@@ -104,8 +114,18 @@ func checkToEnd(t *task) error {
 	return err
 }
 
+// checkMove is checkRange for commands that move the blocks.
+func checkMove(t *task) (scsi.Transfer, error) {
+	x, err := checkRange(t)
+	if err == nil && t.length > maxTransfer {
+		length := map[int]int{6: 4, 10: 7, 12: 6, 16: 10}
+		err = scsi.InvalidCDBField(length[t.op.op.CDBLength()], 7)
+	}
+	return x, err
+}
+
 func checkRead(t *task) error {
-	_, err := checkRange(t)
+	_, err := checkMove(t)
 	t.in = t.length
 	if err == nil {
 		t.s.reads.Add(1)
@@ -143,6 +163,13 @@ func runRead(t *task, wait bool) error {
 			return nil
 		}
 	}
+	return nil
+}
+
+// runReadDefectData says that there are no defects (SBC-4, 5.18 and 5.19).
+func runReadDefectData(t *task, _ bool) error {
+	c := scsi.ParseReadDefectData((*scsi.CDB)(&t.cdb))
+	t.reply(c.AppendNone(nil), int(min(c.Length, 1<<31-1)))
 	return nil
 }
 

@@ -49,6 +49,16 @@ var writeOperations = []operation{
 		check: checkCompareAndWrite, run: runCompareAndWrite,
 	},
 	{
+		op: scsi.OpOrWrite16, action: noAction, flags: needsMedium | writes,
+		usage: []byte{0x8b, 0xf8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, naca},
+		check: checkWrite, take: takeOrWrite, run: runWrite,
+	},
+	{
+		op: scsi.OpWriteAtomic16, action: noAction, flags: needsMedium | writes | exactData,
+		usage: []byte{0x9c, 0xf8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, naca},
+		check: checkWriteAtomic, run: runWriteAtomic,
+	},
+	{
 		op: scsi.OpSynchronizeCache10, action: noAction, flags: needsMedium,
 		usage: []byte{0x35, 0x02, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff, naca},
 		check: checkToEnd, run: runSynchronize,
@@ -61,7 +71,7 @@ var writeOperations = []operation{
 }
 
 func checkWrite(t *task) error {
-	_, err := checkRange(t)
+	_, err := checkMove(t)
 	if err != nil {
 		return err
 	}
@@ -153,6 +163,64 @@ func (u *unit) compareAndWrite(s *session, is, be []byte, off int64) error {
 		return u.mediumError(err, off, scsi.ASCWriteError)
 	}
 	return nil
+}
+
+// takeOrWrite sets the bits on the medium that are set in the data (SBC-4, 5.12),
+// with no write in between.
+func takeOrWrite(t *task, p []byte, off int64, wait bool) error {
+	if !wait {
+		return errWait
+	}
+	u := t.unit()
+	b := t.s.srv.buffers.get(len(p))
+	defer t.s.srv.buffers.put(b)
+	u.changing.Lock()
+	defer u.changing.Unlock()
+	if err := u.read(b.b[:len(p)], t.off+off, true); err != nil {
+		return err
+	}
+	for i, bits := range p {
+		b.b[i] |= bits
+	}
+	if _, err := u.store.WriteAt(b.b[:len(p)], t.off+off); err != nil {
+		return u.mediumError(err, t.off+off, scsi.ASCWriteError)
+	}
+	return nil
+}
+
+// checkWriteAtomic refuses what is more than the Block Limits page says.
+func checkWriteAtomic(t *task) error {
+	x, err := checkRange(t)
+	switch {
+	case err != nil:
+		return err
+	case x.Boundary != 0:
+		return scsi.InvalidCDBField(10, 7)
+	case t.length > maxBuffer:
+		return scsi.InvalidCDBField(12, 7)
+	}
+	t.want = t.length
+	return nil
+}
+
+// runWriteAtomic writes blocks as one (SBC-4, 5.48): the data is there before
+// any of it is written, and no other write comes in between. How a failing
+// store leaves them is up to the store.
+func runWriteAtomic(t *task, wait bool) error {
+	if !wait {
+		return errWait
+	}
+	if t.length == 0 {
+		return nil
+	}
+	u := t.unit()
+	u.changing.Lock()
+	_, err := u.store.WriteAt(t.params.b[:t.length], t.off)
+	u.changing.Unlock()
+	if err != nil {
+		return u.mediumError(err, t.off, scsi.ASCWriteError)
+	}
+	return runWrite(t, wait)
 }
 
 // runSynchronize takes to the medium what was written before (SBC-4, 5.32): the

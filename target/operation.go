@@ -1,6 +1,8 @@
 package target
 
 import (
+	"math/bits"
+
 	"github.com/bootlun/bootlun/scsi"
 )
 
@@ -30,7 +32,7 @@ type operation struct {
 
 const noAction = -1
 
-type opFlags uint8
+type opFlags uint16
 
 const (
 	// anyLUN: answered also where there is no unit (SPC-4, 5.12).
@@ -43,6 +45,13 @@ const (
 	writes
 	// exactData: the initiator must send just as much as is wanted.
 	exactData
+	// needsThin: there only if the store can give back space.
+	needsThin
+	// strict: fails if a bit of the CDB is set that usage does not have.
+	strict
+	// duringSanitize: carried out also while the unit is being sanitized, or
+	// when that has failed.
+	duringSanitize
 )
 
 func (o *operation) is(f opFlags) bool { return o.flags&f != 0 }
@@ -53,13 +62,33 @@ type operationTable [256][]*operation
 
 func newOperationTable() *operationTable {
 	table := new(operationTable)
-	for _, list := range [][]operation{basicOperations, readOperations, writeOperations, provisionOperations} {
+	for _, list := range [][]operation{
+		basicOperations, readOperations, writeOperations, provisionOperations,
+	} {
 		for i := range list {
 			o := &list[i]
 			table[o.op] = append(table[o.op], o)
 		}
 	}
 	return table
+}
+
+// missing is the condition of a unit that does not have the operation.
+func (o *operation) missing() error {
+	if o.action == noAction {
+		return errOpcode
+	}
+	return scsi.InvalidCDBField(1, 4)
+}
+
+// checkReserved fails if a bit of the CDB is set that usage does not have.
+func (o *operation) checkReserved(cdb *scsi.CDB) error {
+	for i, mask := range o.usage {
+		if extra := cdb[i] &^ mask; i > 0 && extra != 0 {
+			return scsi.InvalidCDBField(i, bits.Len8(extra)-1)
+		}
+	}
+	return nil
 }
 
 // find returns the operation of a CDB, or why there is none.
@@ -130,10 +159,25 @@ func (t *task) lookUp() error {
 			return scsi.CheckCondition(scsi.KeyUnitAttention, asc)
 		}
 	}
-	switch u := t.nx.u; {
-	case err != nil:
+	if err != nil {
 		return err
-	case (*scsi.CDB)(&t.cdb).Control()&naca != 0:
+	}
+	return t.admit()
+}
+
+// admit refuses an operation that the unit does not have, or cannot carry out as
+// it is.
+func (t *task) admit() error {
+	u, cdb := t.nx.u, (*scsi.CDB)(&t.cdb)
+	if t.op.is(strict) {
+		if err := t.op.checkReserved(cdb); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !u.supports(t.op):
+		return t.op.missing()
+	case cdb.Control()&naca != 0:
 		return scsi.InvalidCDBField(t.op.op.CDBLength()-1, 2)
 	case t.op.is(needsMedium) && u.ejected.Load():
 		return errNoMedium

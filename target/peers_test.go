@@ -144,7 +144,7 @@ func TestLibiscsiSuite(t *testing.T) {
 	out, err := run(t, "libiscsi-bin", "iscsi-test-cu", "--dataloss", "--allow-sanitize", "-f", "-v", "-t", "ALL", url(addr), url(addr))
 	s := parseSuite(out)
 	t.Logf("iscsi-test-cu: %d passed, %d failed, %d skipped (%v)", len(s.passed), len(s.failed), len(s.skipped), err)
-	if err != nil || len(s.failed) > 0 || len(s.passed) < 163 {
+	if err != nil || len(s.failed) > 0 || len(s.passed) < 178 {
 		t.Errorf("failed: %q (%v)\n%s", s.failed, err, out)
 	}
 	for _, name := range s.skipped {
