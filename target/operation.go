@@ -175,14 +175,14 @@ func (t *task) admit() error {
 		}
 	}
 	switch {
-	case !u.supports(t.op):
-		return t.op.missing()
 	case cdb.Control()&naca != 0:
 		return scsi.InvalidCDBField(t.op.op.CDBLength()-1, 2)
 	case t.op.is(needsMedium) && u.ejected.Load():
 		return errNoMedium
 	case t.op.is(writes) && u.writeProtected():
 		return errWriteProtected
+	case !u.supports(t.op):
+		return t.op.missing()
 	}
 	return nil
 }
