@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path"
+	"reflect"
 	"time"
 
 	"github.com/bootlun/bootlun/iscsi"
@@ -101,7 +102,17 @@ type LUN struct {
 
 	// Store holds its bytes. It stays the caller's: it must stay open until
 	// Serve has returned, and the caller then closes it.
+	//
+	// LUNs with the same store, of one target or of several, are one disk that
+	// is reached by several paths: reservations, write protection, unit
+	// attentions and identifiers are in common. Such LUNs must not differ in
+	// anything but their number. Stores are told apart by ==.
 	Store store.Store
+
+	// Identity is what the disk's NAA identifier is derived from: a text that no
+	// other disk in the world has and that stays. Empty means the target's name
+	// and the LUN; of a disk with several LUNs, those of the first.
+	Identity string
 
 	// ReadOnly refuses writes. It is implied by a store that is read-only.
 	ReadOnly bool
@@ -123,8 +134,8 @@ type LUN struct {
 
 	// Vendor (8 characters), Product (16), Revision (4) and Serial (32) say in
 	// INQUIRY data what the disk is, in printable ASCII. Empty ones get values
-	// of this package; Serial gets one that, like the disk's NAA identifier,
-	// depends on the target's name and the LUN alone.
+	// of this package; Serial gets one that, like the disk's NAA identifier, is
+	// derived from Identity.
 	Vendor, Product, Revision, Serial string
 }
 
@@ -232,12 +243,26 @@ func (t *Target) check() error {
 	return nil
 }
 
+// withDefaults returns a copy in which no zero is left that means something
+// else, but for the identifiers.
+func (l LUN) withDefaults() LUN {
+	setDefault(&l.BlockSize, defaultBlockSize)
+	setDefault(&l.PhysicalBlockSize, defaultPhysicalBlock)
+	setDefault(&l.Vendor, defaultVendor)
+	setDefault(&l.Product, defaultProduct)
+	setDefault(&l.Revision, defaultRevision)
+	return l
+}
+
 func (l *LUN) check() error {
 	if _, err := iscsi.MakeLUN(l.Number); err != nil {
 		return err
 	}
 	if l.Store == nil {
 		return errors.New("it has no store")
+	}
+	if !reflect.ValueOf(l.Store).Comparable() {
+		return fmt.Errorf("its store is a %T, which cannot be compared: use a pointer", l.Store)
 	}
 	switch l.BlockSize {
 	case 0, 512, 4096:

@@ -44,11 +44,15 @@ func (s *Server) AddTarget(cfg *Target) error {
 	if err := cfg.check(); err != nil {
 		return fmt.Errorf("target %s: %w", cfg.Name, err)
 	}
-	t := newTarget(cfg)
+	name, _ := iscsi.ParseName(cfg.Name) // checked before
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.target(t.name) != nil {
-		return fmt.Errorf("%w: %s", ErrExists, t.name)
+	if s.target(name) != nil {
+		return fmt.Errorf("%w: %s", ErrExists, name)
+	}
+	t, err := s.newTarget(cfg)
+	if err != nil {
+		return err
 	}
 	s.targets.Store(s.targets.Load().with(t))
 	s.log.Info("target added", "target", t.name, "luns", len(cfg.LUNs))
@@ -88,7 +92,9 @@ func (s *Server) RemoveTarget(ctx context.Context, name string) error {
 	s.targets.Store(s.targets.Load().without(t))
 	s.mu.Unlock()
 	s.log.Info("target removed", "target", t.name)
-	return s.endSessions(ctx, s.sessionsOf(t))
+	err = s.endSessions(ctx, s.sessionsOf(t))
+	s.devices.closeAll(t)
+	return err
 }
 
 // Drain empties a target of sessions: no login succeeds any more, the initiators
@@ -190,7 +196,10 @@ func (s *Server) AddLUN(name string, l LUN) error {
 	if t.units.Load().byNumber[l.Number] != nil {
 		return fmt.Errorf("%w: target %s, LUN %d", ErrExists, t.name, l.Number)
 	}
-	u := newUnit(t.name, l)
+	u, err := s.devices.open(l, location{t, l.Number})
+	if err != nil {
+		return fmt.Errorf("target %s: LUN %d: %w", t.name, l.Number, err)
+	}
 	units := maps.Clone(t.units.Load().byNumber)
 	units[l.Number] = u
 	t.units.Store(newUnitSet(units))
@@ -207,7 +216,7 @@ func (s *Server) AddLUN(name string, l LUN) error {
 // RemoveLUN takes a LUN away from a target, whose initiators are told so by a
 // unit attention condition. Commands that are under way may end until ctx does;
 // then they are aborted. When it returns without [ErrStillInUse], nothing uses the
-// LUN's store any more.
+// LUN's store any more, but for other LUNs that have the same one.
 func (s *Server) RemoveLUN(ctx context.Context, name string, number int) error {
 	t, err := s.find(name)
 	if err != nil {
@@ -220,11 +229,11 @@ func (s *Server) RemoveLUN(ctx context.Context, name string, number int) error {
 	s.log.Info("LUN removed", "target", t.name, "lun", number)
 	var all aborting
 	for _, n := range left {
-		all = append(all, n.s.running(u.lun))
+		all = append(all, n.running())
 	}
 	if all.waitFor(ctx) != nil {
 		for _, n := range left {
-			n.s.abortMatching(func(t *task) bool { return t.lun == u.lun })
+			n.s.abortMatching(func(t *task) bool { return t.nx == n })
 		}
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), endGrace)
 		defer cancel()
@@ -233,6 +242,7 @@ func (s *Server) RemoveLUN(ctx context.Context, name string, number int) error {
 	for _, n := range left {
 		n.leave()
 	}
+	s.devices.close(u, location{t, number})
 	if err != nil {
 		return fmt.Errorf("target %s: LUN %d: %w", t.name, number, ErrStillInUse)
 	}
@@ -323,13 +333,14 @@ func (u *unit) resize(size int64) error {
 	return err
 }
 
-// running returns the session's tasks of a LUN.
-func (s *session) running(lun iscsi.LUN) abortedTasks {
+// running returns the tasks of the nexus.
+func (n *nexus) running() abortedTasks {
+	s := n.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	of := abortedTasks{s: s}
 	for itt, t := range s.tasks {
-		if t.lun == lun {
+		if t.nx == n {
 			of.refs = append(of.refs, taskRef{t, itt, t.serial})
 		}
 	}

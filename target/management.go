@@ -63,7 +63,7 @@ func (c *conn) manage(p *iscsi.TaskManagementRequest) (iscsi.TaskResponse, abort
 		return iscsi.TaskFunctionComplete, nx.u.abortAndReset(scsi.ASCDeviceReset)
 	case iscsi.TargetWarmReset, iscsi.TargetColdReset:
 		var all aborting
-		for _, u := range s.target.units.Load().byNumber {
+		for u := range s.target.units.Load().each() {
 			all = append(all, u.abortAndReset(scsi.ASCBusReset)...)
 		}
 		return iscsi.TaskFunctionComplete, all

@@ -102,6 +102,9 @@ func runReportLUNs(t *task, _ bool) error {
 		return scsi.InvalidCDBField(2, 7)
 	}
 	t.reply(scsi.AppendLUNs(nil, luns), int(min(c.Length, 1<<31-1)))
+	for _, n := range *t.s.nexuses.Load() {
+		n.forget(scsi.ASCReportedLUNsChanged)
+	}
 	return nil
 }
 

@@ -1,8 +1,6 @@
 package target
 
 import (
-	"fmt"
-
 	"github.com/bootlun/bootlun/scsi"
 )
 
@@ -39,7 +37,7 @@ func runInquiry(t *task, _ bool) error {
 		t.reply(u.inquiry.Append(nil), int(c.Length))
 		return nil
 	}
-	body, ok := u.vpd(c.Page, t.s.srv.cfg.PortalGroupTag)
+	body, ok := u.vpd(c.Page, t.s.port)
 	if !ok {
 		return scsi.InvalidCDBField(2, 7)
 	}
@@ -48,7 +46,7 @@ func runInquiry(t *task, _ bool) error {
 }
 
 // vpd returns the body of a VPD page.
-func (u *unit) vpd(page scsi.VPDPage, group uint16) (body []byte, ok bool) {
+func (u *unit) vpd(page scsi.VPDPage, p *port) (body []byte, ok bool) {
 	switch page {
 	case scsi.VPDSupportedPages:
 		for _, p := range vpdPages {
@@ -57,7 +55,7 @@ func (u *unit) vpd(page scsi.VPDPage, group uint16) (body []byte, ok bool) {
 	case scsi.VPDSerialNumber:
 		body = append(body, u.serial...)
 	case scsi.VPDDeviceID:
-		body = u.designators(group)
+		body = u.designators(p)
 	case scsi.VPDBlockLimits:
 		limits := u.limits()
 		body = limits.Append(nil)
@@ -76,16 +74,16 @@ func (u *unit) vpd(page scsi.VPDPage, group uint16) (body []byte, ok bool) {
 	return body, true
 }
 
-// designators are the names of the unit, of its target and of the one port
-// (SPC-4, 7.8.6).
-func (u *unit) designators(group uint16) []byte {
+// designators are the names of the unit, and of the target and the port that the
+// question came to (SPC-4, 7.8.6).
+func (u *unit) designators(p *port) []byte {
 	return scsi.AppendDesignators(nil, []scsi.Designator{
 		scsi.NAADesignator(u.naa[:]),
 		scsi.T10Designator(u.inquiry.Vendor, u.serial),
-		scsi.RelativePortDesignator(1),
-		scsi.PortGroupDesignator(group),
-		scsi.SCSINameDesignator(scsi.OfTargetPort, fmt.Sprintf("%s,t,0x%04x", u.targetName, group)),
-		scsi.SCSINameDesignator(scsi.OfTarget, u.targetName),
+		scsi.RelativePortDesignator(p.relative),
+		scsi.PortGroupDesignator(1),
+		scsi.SCSINameDesignator(scsi.OfTargetPort, p.String()),
+		scsi.SCSINameDesignator(scsi.OfTarget, p.target),
 	})
 }
 

@@ -143,9 +143,6 @@ func (t *task) fitExpected(expected int64) bool {
 
 // lookUp finds the task's unit and operation.
 func (t *task) lookUp() error {
-	if number, ok := t.lun.Number(); ok {
-		t.nx = t.s.nexus(number)
-	}
 	var err error
 	t.op, err = t.s.srv.operations.find((*scsi.CDB)(&t.cdb))
 	if t.nx == nil {

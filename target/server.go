@@ -26,6 +26,7 @@ type Server struct {
 	cfg        Config
 	log        *slog.Logger
 	targets    atomic.Pointer[targetSet] // replaced whole, under mu
+	devices    *devices
 	operations *operationTable
 	buffers    bufferPool
 	tasks      sync.Pool    // of *task
@@ -44,6 +45,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:        cfg.withDefaults(),
+		devices:    newDevices(),
 		operations: newOperationTable(),
 		sessions:   make(map[uint16]*session),
 	}
@@ -51,7 +53,11 @@ func New(cfg Config) (*Server, error) {
 	s.tasks.New = func() any { return new(task) }
 	set := &targetSet{byName: make(map[string]*target)}
 	for _, t := range cfg.Targets {
-		set = set.with(newTarget(t))
+		rt, err := s.newTarget(t)
+		if err != nil {
+			return nil, err
+		}
+		set = set.with(rt)
 	}
 	s.targets.Store(set)
 	s.cfg.Targets = nil

@@ -25,6 +25,7 @@ type session struct {
 	tsih   uint16
 	cid    uint16 // of the connection
 	target *target
+	port   *port // of the target; nil in a discovery session
 	conn   *conn
 	depth  uint32
 	began  time.Time
@@ -77,6 +78,7 @@ func newSession(c *conn, info iscsi.LoginInfo, params iscsi.Params) *session {
 	s.taskEnded = sync.NewCond(&s.mu)
 	if c.target != nil {
 		s.id.target = c.target.name
+		s.port = c.target.port
 	}
 	return s
 }

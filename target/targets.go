@@ -1,6 +1,7 @@
 package target
 
 import (
+	"fmt"
 	"maps"
 	"path"
 	"slices"
@@ -15,6 +16,7 @@ import (
 // so that those who read it need no lock.
 type target struct {
 	name     string // normalised
+	port     *port
 	settings atomic.Pointer[targetSettings]
 	units    atomic.Pointer[unitSet]
 
@@ -43,16 +45,22 @@ type targetSet struct {
 	names  []string           // in the order in which they came
 }
 
-func newTarget(cfg *Target) *target {
+func (s *Server) newTarget(cfg *Target) (*target, error) {
 	name, _ := iscsi.ParseName(cfg.Name) // checked before
-	t := &target{name: name}
+	t := &target{name: name, port: s.devices.port(name, s.cfg.PortalGroupTag)}
 	t.settings.Store(newSettings(cfg))
 	units := make(map[int]*unit)
-	for _, l := range cfg.LUNs {
-		units[l.Number] = newUnit(name, l)
-	}
 	t.units.Store(newUnitSet(units))
-	return t
+	for _, l := range cfg.LUNs {
+		u, err := s.devices.open(l, location{t, l.Number})
+		if err != nil {
+			s.devices.closeAll(t)
+			return nil, fmt.Errorf("target %s: LUN %d: %w", name, l.Number, err)
+		}
+		units[l.Number] = u
+		t.units.Store(newUnitSet(units))
+	}
+	return t, nil
 }
 
 func newSettings(cfg *Target) *targetSettings {
@@ -68,11 +76,21 @@ func newSettings(cfg *Target) *targetSettings {
 // newUnitSet takes the map over.
 func newUnitSet(units map[int]*unit) *unitSet {
 	set := &unitSet{byNumber: units}
-	for _, u := range units {
-		set.luns = append(set.luns, uint64(u.lun))
+	for number := range units {
+		lun, _ := iscsi.MakeLUN(number) // checked before
+		set.luns = append(set.luns, uint64(lun))
 	}
 	slices.Sort(set.luns)
 	return set
+}
+
+// each returns the units, each once though it may have several numbers.
+func (set *unitSet) each() map[*unit]struct{} {
+	all := make(map[*unit]struct{})
+	for _, u := range set.byNumber {
+		all[u] = struct{}{}
+	}
+	return all
 }
 
 // with returns the set with one more target.

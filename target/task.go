@@ -154,6 +154,9 @@ func (s *session) begin(t *task) (iscsi.RejectReason, error) {
 	}
 	s.starts++
 	t.serial, t.pins = s.starts, 1
+	if number, ok := t.lun.Number(); ok {
+		t.nx = s.nexus(number) // before anybody looks for tasks of a nexus
+	}
 	s.tasks[t.itt] = t
 	s.enqueue(t)
 	return 0, nil

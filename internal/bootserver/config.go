@@ -28,6 +28,8 @@ type Config struct {
 	// Targets are what the iSCSI target serves; none means that the LUNs are
 	// served by something else.
 	Targets []Target `yaml:"targets"`
+	// Disks are disks, by names of the operator's, that several LUNs can be.
+	Disks map[string]Medium `yaml:"disks"`
 }
 
 // Target is one iSCSI target. CHAP without a secret is an error, a secret may
@@ -49,6 +51,14 @@ type Target struct {
 // LUN is one disk of a target.
 type LUN struct {
 	Number int `yaml:"number"`
+	// Shared names the one of Disks that the LUN is; without it the LUN has a
+	// disk of its own.
+	Shared string `yaml:"disk"`
+	Medium `yaml:",inline"`
+}
+
+// Medium is what a LUN serves.
+type Medium struct {
 	// Path is a disk image or a block device.
 	Path     string `yaml:"path"`
 	ReadOnly bool   `yaml:"readOnly"`
@@ -57,6 +67,10 @@ type LUN struct {
 	Overlay bool `yaml:"overlay"`
 	// BlockSize is 512 (also the default) or 4096.
 	BlockSize int `yaml:"blockSize"`
+	// Identity is what the disk's NAA identifier is derived from: a text that no
+	// other disk in the world has. Without it, the name of the target and the
+	// number of the LUN are, of a disk with several LUNs those of the first.
+	Identity string `yaml:"identity"`
 }
 
 // Load reads a configuration file. A key that does not exist is an error.
@@ -72,35 +86,66 @@ func Load(path string) (Config, error) {
 	return c, nil
 }
 
-// open makes the target's form of t. The stores are added to opened, which the
-// caller closes.
-func (t Target) open(opened *[]store.Store) (*target.Target, error) {
+// disks are the disks of a configuration that have been opened.
+type disks struct {
+	cfg    map[string]Medium
+	shared map[string]store.Store // those of cfg that are in use
+	opened []store.Store          // all, for the caller to close
+}
+
+// target makes the target's form of t.
+func (d *disks) target(t Target) (*target.Target, error) {
 	chap, err := t.chap()
 	if err != nil {
 		return nil, err
 	}
 	out := &target.Target{Name: t.Name, Alias: t.Alias, AllowedInitiators: t.AllowedInitiators, CHAP: chap}
 	for _, l := range t.LUNs {
-		s, err := l.open(opened)
+		lun, err := d.lun(l)
 		if err != nil {
 			return nil, fmt.Errorf("target %s, LUN %d: %w", t.Name, l.Number, err)
 		}
-		out.LUNs = append(out.LUNs, target.LUN{Number: l.Number, Store: s, ReadOnly: l.ReadOnly, BlockSize: l.BlockSize})
+		out.LUNs = append(out.LUNs, lun)
 	}
 	return out, nil
 }
 
-func (l LUN) open(opened *[]store.Store) (store.Store, error) {
-	file, err := store.OpenFile(l.Path, store.FileOptions{ReadOnly: l.ReadOnly || l.Overlay})
+func (d *disks) lun(l LUN) (target.LUN, error) {
+	disk, s := l.Medium, d.shared[l.Shared]
+	if l.Shared != "" {
+		var ok bool
+		if disk, ok = d.cfg[l.Shared]; !ok {
+			return target.LUN{}, fmt.Errorf("disk %q is not in disks", l.Shared)
+		}
+		if l.Medium != (Medium{}) {
+			return target.LUN{}, fmt.Errorf("it is disk %q: say there, and not here, what that is", l.Shared)
+		}
+	}
+	if s == nil {
+		var err error
+		if s, err = d.open(disk); err != nil {
+			return target.LUN{}, err
+		}
+	}
+	if l.Shared != "" {
+		d.shared[l.Shared] = s
+	}
+	return target.LUN{
+		Number: l.Number, Store: s, ReadOnly: disk.ReadOnly, BlockSize: disk.BlockSize, Identity: disk.Identity,
+	}, nil
+}
+
+func (d *disks) open(disk Medium) (store.Store, error) {
+	file, err := store.OpenFile(disk.Path, store.FileOptions{ReadOnly: disk.ReadOnly || disk.Overlay})
 	if err != nil {
 		return nil, err
 	}
-	*opened = append(*opened, file)
-	if !l.Overlay {
+	d.opened = append(d.opened, file)
+	if !disk.Overlay {
 		return file, nil
 	}
 	overlay := store.NewOverlay(file)
-	*opened = append(*opened, overlay)
+	d.opened = append(d.opened, overlay)
 	return overlay, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/netboot"
@@ -19,14 +20,17 @@ type Server struct {
 	cfg    Config
 	boot   *netboot.Server
 	target *target.Server
-	stores []store.Store
+	disks  disks
 	ready  chan struct{}
 }
 
 // New checks a configuration and opens its disks. Close the server if it is
 // not run.
 func New(c Config) (_ *Server, err error) {
-	s := &Server{cfg: c, ready: make(chan struct{})}
+	s := &Server{
+		cfg: c, ready: make(chan struct{}),
+		disks: disks{cfg: c.Disks, shared: make(map[string]store.Store)},
+	}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -37,7 +41,7 @@ func New(c Config) (_ *Server, err error) {
 	}
 	targets := make([]*target.Target, len(c.Targets))
 	for i, t := range c.Targets {
-		if targets[i], err = t.open(&s.stores); err != nil {
+		if targets[i], err = s.disks.target(t); err != nil {
 			return nil, err
 		}
 	}
@@ -81,9 +85,9 @@ func (s *Server) Run(ctx context.Context, network netboot.Network) (err error) {
 // Close closes the disks, the last opened first: an overlay before its base.
 func (s *Server) Close() error {
 	var errs []error
-	for i := len(s.stores) - 1; i >= 0; i-- {
-		errs = append(errs, s.stores[i].Close())
+	for _, s := range slices.Backward(s.disks.opened) {
+		errs = append(errs, s.Close())
 	}
-	s.stores = nil
+	s.disks.opened = nil
 	return errors.Join(errs...)
 }

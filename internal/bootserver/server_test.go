@@ -35,6 +35,7 @@ func configured(t *testing.T) (cfg bootserver.Config, dir string) {
 	write("serve.yaml", bytes.ReplaceAll(text, []byte("DIR"), []byte(dir)))
 	write("secret", []byte("secret-of-node1\n"))
 	write("disk.img", bytes.Repeat([]byte("disk"), 1<<18))
+	write("shared.img", bytes.Repeat([]byte("both"), 1<<18))
 	write("golden.img", bytes.Repeat([]byte("gold"), 1<<18))
 	if cfg, err = bootserver.Load(filepath.Join(dir, "serve.yaml")); err != nil {
 		t.Fatal(err)
@@ -118,6 +119,13 @@ func TestInitiatorReadsAndWritesWhatTheFileServes(t *testing.T) {
 			t.Errorf("error = %v, want ErrWriteProtected", err)
 		}
 	})
+	t.Run("a disk of two LUNs is one", func(t *testing.T) {
+		writeAndRead(ctx, t, openLUN(ctx, t, s, 3), 512)
+		got := make([]byte, len(pattern()))
+		if _, err := openLUN(ctx, t, s, 4).ReadAt(got, 512); err != nil || !bytes.Equal(got, pattern()) {
+			t.Errorf("the other LUN has something else (error %v)", err)
+		}
+	})
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
@@ -193,6 +201,8 @@ func TestLoadAndNewSayWhatIsWrong(t *testing.T) {
 		{"unknown key", "addr: 10.73.0.1/24\nadress: 1\n", "adress"},
 		{"no address", "targets: []\n", "addr"},
 		{"no disk", "addr: 10.73.0.1/24\ntargets:\n  - name: iqn.2026-11.com.example:disks\n    luns: [{number: 0, path: /nonexistent}]\n", "LUN 0: "},
+		{"no shared disk", "addr: 10.73.0.1/24\ntargets:\n  - name: iqn.2026-11.com.example:disks\n    luns: [{number: 0, disk: d}]\n", "not in disks"},
+		{"a disk said twice", "addr: 10.73.0.1/24\ndisks: {d: {path: a}}\ntargets:\n  - name: iqn.2026-11.com.example:disks\n    luns: [{number: 0, disk: d, path: b}]\n", "say there"},
 		{"secret without name", target + "    chapSecret: twelve-chars\n", "a CHAP name needs a secret"},
 		{"reverse without CHAP", target + "    reverseChapName: a\n    reverseChapSecret: twelve-chars\n", "reverse CHAP needs CHAP"},
 		{"two secrets", target + "    chapName: a\n    chapSecret: b\n    chapSecretFile: c\n", "not both"},

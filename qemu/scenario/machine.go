@@ -63,6 +63,6 @@ func (l Lab) target() bootserver.Target {
 		Name:     TargetName,
 		CHAPName: l.CHAPName, CHAPSecret: iscsi.Secret(l.CHAPSecret),
 		ReverseCHAPName: l.ReverseCHAPName, ReverseCHAPSecret: iscsi.Secret(l.ReverseCHAPSecret),
-		LUNs: []bootserver.LUN{{Number: lunNumber, Path: l.Root.Path, Overlay: !l.KeepWrites}},
+		LUNs: []bootserver.LUN{{Number: lunNumber, Medium: bootserver.Medium{Path: l.Root.Path, Overlay: !l.KeepWrites}}},
 	}
 }

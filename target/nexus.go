@@ -1,0 +1,84 @@
+package target
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"github.com/bootlun/bootlun/scsi"
+)
+
+// nexus is what a session is to a logical unit: SAM's I_T_L nexus.
+type nexus struct {
+	u *unit
+	s *session
+
+	attention atomic.Bool // attentions is not empty
+
+	// Guarded by u.mu.
+	attentions []scsi.ASC // unit attention conditions, oldest first
+	prevents   bool       // it prevents the removal of the medium
+}
+
+// join makes a session a nexus of the unit.
+func (u *unit) join(s *session) *nexus {
+	n := &nexus{u: u, s: s}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.nexuses[n] = struct{}{}
+	n.alert(scsi.ASCPowerOnOrReset)
+	return n
+}
+
+// leave is what the loss of the nexus comes to.
+func (n *nexus) leave() {
+	n.u.mu.Lock()
+	defer n.u.mu.Unlock()
+	delete(n.u.nexuses, n)
+}
+
+// alert establishes a unit attention condition. One of the kind is enough. The
+// caller holds u.mu.
+func (n *nexus) alert(asc scsi.ASC) {
+	if slices.Contains(n.attentions, asc) {
+		return
+	}
+	n.attentions = append(n.attentions, asc)
+	n.attention.Store(true)
+}
+
+// alertOthers establishes a unit attention condition for every nexus but one,
+// which may be nil.
+func (u *unit) alertOthers(but *nexus, asc scsi.ASC) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for n := range u.nexuses {
+		if n != but {
+			n.alert(asc)
+		}
+	}
+}
+
+// takeAttention returns the next unit attention condition, and clears it.
+func (n *nexus) takeAttention() (scsi.ASC, bool) {
+	if !n.attention.Load() {
+		return 0, false
+	}
+	n.u.mu.Lock()
+	defer n.u.mu.Unlock()
+	if len(n.attentions) == 0 {
+		return 0, false
+	}
+	asc := n.attentions[0]
+	n.attentions = slices.Delete(n.attentions, 0, 1)
+	n.attention.Store(len(n.attentions) > 0)
+	return asc, true
+}
+
+// forget clears a unit attention condition that the initiator has found out the
+// reason of by itself.
+func (n *nexus) forget(asc scsi.ASC) {
+	n.u.mu.Lock()
+	defer n.u.mu.Unlock()
+	n.attentions = slices.DeleteFunc(n.attentions, func(a scsi.ASC) bool { return a == asc })
+	n.attention.Store(len(n.attentions) > 0)
+}
