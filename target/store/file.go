@@ -16,8 +16,19 @@ const deviceGrain = 4096
 // FileOptions says how [OpenFile] opens. The zero value is for a LUN that is
 // read and written.
 type FileOptions struct {
-	// ReadOnly opens for reading, with a lock that other readers share.
+	// ReadOnly opens for reading, with a lock that other readers share. A
+	// device that is itself read-only is opened so in any case.
 	ReadOnly bool
+
+	// Direct goes past the page cache (O_DIRECT): reads and writes wait for the
+	// device, and compete with nobody for memory. What is not made of the
+	// device's blocks (512 or 4096 bytes) is read before it is written; the
+	// size must be made of them.
+	Direct bool
+
+	// Preallocate has the file system reserve all of a file's space, so that
+	// no write fails for want of it. Such a store does not discard.
+	Preallocate bool
 }
 
 // File is a store in a regular file or on a block device. Writes go to the page
@@ -34,6 +45,7 @@ type File struct {
 	cached   bool                  // lives in memory: no access waits for a device
 	nowait   bool                  // the kernel can read only what it has at hand
 	fd       int                   // f's, for the calls that os does not have
+	direct   *Aligner              // how to go past the page cache; nil: through it
 	flushErr atomic.Pointer[error] // of the first flush that failed
 }
 
@@ -53,14 +65,14 @@ func OpenFile(path string, opts FileOptions) (*File, error) {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	s := &File{f: f, path: path, readOnly: opts.ReadOnly}
-	if err := s.setUp(); err != nil {
+	if err := s.setUp(opts); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("store: %s: %w", path, err)
 	}
 	return s, nil
 }
 
-func (s *File) setUp() error {
+func (s *File) setUp(opts FileOptions) error {
 	info, err := s.f.Stat()
 	if err != nil {
 		return err
@@ -77,7 +89,7 @@ func (s *File) setUp() error {
 	if device {
 		s.grain = deviceGrain
 	}
-	return s.setUpOS(info)
+	return s.setUpOS(opts)
 }
 
 // findSize takes on the size that the file has now. A device's is where its end
@@ -87,7 +99,18 @@ func (s *File) findSize() error {
 	if err != nil {
 		return fmt.Errorf("find the size: %w", err)
 	}
+	if err := s.checkSize(size); err != nil {
+		return err
+	}
 	s.size.Store(size)
+	return nil
+}
+
+// checkSize refuses a size that direct access cannot have.
+func (s *File) checkSize(size int64) error {
+	if s.direct != nil && size%s.direct.Grain != 0 {
+		return fmt.Errorf("%d bytes are no multiple of %d, as direct access needs: make it one, or open it without", size, s.direct.Grain)
+	}
 	return nil
 }
 
@@ -98,7 +121,12 @@ func (s *File) Resize(n int64) error {
 		return s.fail("resize", ErrReadOnly)
 	}
 	if n > 0 && s.regular {
+		if err := s.checkSize(n); err != nil {
+			return s.fail("resize", err)
+		}
+		s.size.Store(min(n, s.size.Load())) // no write may begin beyond the new end
 		if err := s.f.Truncate(n); err != nil {
+			_ = s.findSize() // the truncation's failure says it all
 			return s.fail("resize", err)
 		}
 	}
@@ -116,7 +144,11 @@ func (s *File) ReadAt(p []byte, off int64) (int, error) {
 	if err := checkRange(off, int64(len(p)), s.size.Load()); err != nil {
 		return 0, s.fail("read", err)
 	}
-	n, err := s.f.ReadAt(p, off)
+	read := s.f.ReadAt
+	if s.direct != nil {
+		read = s.direct.ReadAt
+	}
+	n, err := read(p, off)
 	if err == io.EOF {
 		err = fmt.Errorf("%d bytes at %d: file is now shorter than when it was opened: %w", len(p), off, io.ErrUnexpectedEOF)
 	}
@@ -128,8 +160,15 @@ func (s *File) WriteAt(p []byte, off int64) (int, error) {
 	if err := s.checkWrite(off, int64(len(p))); err != nil {
 		return 0, s.fail("write", err)
 	}
-	n, err := s.f.WriteAt(p, off)
+	n, err := s.write(p, off)
 	return n, s.fail("write", err)
+}
+
+func (s *File) write(p []byte, off int64) (int, error) {
+	if s.direct != nil {
+		return s.direct.WriteAt(p, off)
+	}
+	return s.f.WriteAt(p, off)
 }
 
 // TryReadAt implements [Prompt]: it reads what the page cache has.
@@ -150,7 +189,7 @@ func (s *File) TryReadAt(p []byte, off int64) (int, error) {
 // waiting; a part of a page may have to be read first.
 func (s *File) TryWriteAt(p []byte, off int64) (int, error) {
 	const page = 4096
-	if !s.cached && (off|int64(len(p)))%page != 0 {
+	if s.direct != nil || !s.cached && (off|int64(len(p)))%page != 0 {
 		return 0, ErrWouldBlock
 	}
 	return s.WriteAt(p, off)
@@ -186,7 +225,7 @@ func (s *File) WriteZeroes(off, n int64) error {
 	if s.punches && s.punchOut(off, n) == nil {
 		return nil
 	}
-	return s.fail("zero", writeZeros(s.f, off, n))
+	return s.fail("zero", s.zeros(off, n))
 }
 
 // punchOut makes the widest hole that the range allows and writes zeros to what
@@ -199,16 +238,18 @@ func (s *File) punchOut(off, n int64) error {
 		to = end / s.grain * s.grain
 	}
 	if from >= to {
-		return writeZeros(s.f, off, n)
+		return s.zeros(off, n)
 	}
 	if err := s.punch(from, to-from); err != nil {
 		return err
 	}
-	if err := writeZeros(s.f, off, from-off); err != nil {
+	if err := s.zeros(off, from-off); err != nil {
 		return err
 	}
-	return writeZeros(s.f, to, end-to)
+	return s.zeros(to, end-to)
 }
+
+func (s *File) zeros(off, n int64) error { return writeZeros(writerFunc(s.write), off, n) }
 
 // Size implements [Store].
 func (s *File) Size() int64 { return s.size.Load() }

@@ -11,8 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func (s *File) setUpOS(info fs.FileInfo) error {
+func (s *File) setUpOS(opts FileOptions) error {
 	s.fd = int(s.f.Fd())
+	if !s.regular {
+		if ro, err := unix.IoctlGetInt(s.fd, unix.BLKROGET); err == nil && ro != 0 {
+			s.readOnly = true
+		}
+	}
 	how := unix.LOCK_EX
 	if s.readOnly {
 		how = unix.LOCK_SH
@@ -27,11 +32,52 @@ func (s *File) setUpOS(info fs.FileInfo) error {
 	if err := unix.Fstatfs(s.fd, &sfs); err != nil {
 		return fmt.Errorf("statfs: %w", err)
 	}
-	regular := info.Mode().IsRegular()
-	s.cached = regular && (sfs.Type == unix.TMPFS_MAGIC || sfs.Type == unix.RAMFS_MAGIC)
-	s.nowait = !s.cached && s.probeNowait()
-	s.punches = !s.readOnly && s.probePunch(info)
-	s.maps = regular
+	if opts.Direct {
+		if err := s.goDirect(); err != nil {
+			return fmt.Errorf("direct access: %w", err)
+		}
+	}
+	if opts.Preallocate && s.regular && !s.readOnly {
+		if err := unix.Fallocate(s.fd, 0, 0, s.size.Load()); err != nil {
+			return fmt.Errorf("preallocate %d bytes: %w", s.size.Load(), err)
+		}
+	}
+	s.cached = s.regular && (sfs.Type == unix.TMPFS_MAGIC || sfs.Type == unix.RAMFS_MAGIC)
+	s.nowait = !s.cached && s.direct == nil && s.probeNowait()
+	s.punches = !s.readOnly && !opts.Preallocate && s.probePunch()
+	s.maps = s.regular
+	return nil
+}
+
+// directGrain finds out what direct accesses must be multiples of, in the file
+// and in memory. A kernel that does not say (before 6.1) is given what is no
+// smaller than any device's logical block.
+func (s *File) directGrain() (file, memory uint32) {
+	var st unix.Statx_t
+	err := unix.Statx(s.fd, "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &st)
+	if err != nil || st.Mask&unix.STATX_DIOALIGN == 0 || st.Dio_offset_align == 0 {
+		return 4096, 4096
+	}
+	return st.Dio_offset_align, st.Dio_mem_align
+}
+
+// goDirect has all access from here on go past the page cache.
+func (s *File) goDirect() error {
+	flags, err := unix.FcntlInt(uintptr(s.fd), unix.F_GETFL, 0)
+	if err == nil {
+		_, err = unix.FcntlInt(uintptr(s.fd), unix.F_SETFL, flags|unix.O_DIRECT)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: the file system does not have it; open the file without", err)
+	}
+	grain, memory := s.directGrain()
+	s.direct = &Aligner{Grain: int64(grain), Memory: uintptr(memory), Reader: s.f, Writer: s.f}
+	if err := s.checkSize(s.size.Load()); err != nil || s.size.Load() == 0 {
+		return err
+	}
+	if _, err := s.direct.ReadAt(make([]byte, grain), 0); err != nil {
+		return fmt.Errorf("%w: open it without", err)
+	}
 	return nil
 }
 
@@ -44,8 +90,8 @@ func (s *File) probeNowait() bool {
 
 // probePunch finds out whether space can be given back, without changing a
 // byte: a file is asked for a hole after its end, a device by its queue limits.
-func (s *File) probePunch(info fs.FileInfo) bool {
-	if info.Mode().IsRegular() {
+func (s *File) probePunch() bool {
+	if s.regular {
 		return unix.Fallocate(s.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, s.size.Load(), 4096) == nil
 	}
 	var st unix.Stat_t

@@ -4,12 +4,17 @@ package store
 
 import (
 	"errors"
-	"io/fs"
+	"fmt"
 )
 
-// Away from Linux a File is plain: no lock, no holes, no reads known not to
-// wait.
-func (s *File) setUpOS(fs.FileInfo) error { return nil }
+// Away from Linux a File is plain: no lock, no holes, no direct access, no
+// reads known not to wait.
+func (s *File) setUpOS(opts FileOptions) error {
+	if opts.Direct || opts.Preallocate {
+		return fmt.Errorf("direct access and preallocation: %w on this system", errors.ErrUnsupported)
+	}
+	return nil
+}
 
 func (s *File) readCached([]byte, int64) int { return 0 }
 

@@ -48,6 +48,14 @@ type ZeroWriter interface {
 	WriteZeroes(off, n int64) error
 }
 
+// DurableWriter is a store that can take one write to its medium without all
+// those before it.
+type DurableWriter interface {
+	// WriteDurable is WriteAt and returns when p is on the medium, as after a
+	// Flush. It tells nothing about other writes.
+	WriteDurable(p []byte, off int64) (int, error)
+}
+
 // Mapper is a store that knows which of its bytes take space.
 type Mapper interface {
 	// Map looks at the n bytes at off, n being at least 1, and says whether the
@@ -131,6 +139,12 @@ func Map(s Store, off, n int64) (allocated bool, length int64, err error) {
 
 // zeros is what writeZeros writes from; nobody changes it.
 var zeros [64 << 10]byte
+
+// writerFunc is an [io.WriterAt].
+type writerFunc func(p []byte, off int64) (int, error)
+
+// WriteAt implements [io.WriterAt].
+func (f writerFunc) WriteAt(p []byte, off int64) (int, error) { return f(p, off) }
 
 func writeZeros(w io.WriterAt, off, n int64) error {
 	for n > 0 {

@@ -25,16 +25,48 @@ func TestFile(t *testing.T) {
 	for name, parent := range dirs {
 		t.Run(name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T, size int64) storetest.Subject {
-				return fileSubject(t, sparseFile(t, parent, size))
+				return fileSubject(t, sparseFile(t, parent, size), store.FileOptions{})
 			})
 		})
 	}
 }
 
+func TestFileDirect(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, size int64) storetest.Subject {
+		path := sparseFile(t, "", size)
+		s, err := store.OpenFile(path, store.FileOptions{Direct: true})
+		if err != nil {
+			t.Skipf("SKIP: needs a file system with direct access in blocks of 512 bytes: %v", err)
+		}
+		s.Close()
+		return fileSubject(t, path, store.FileOptions{Direct: true})
+	})
+}
+
+func TestFileDirectRefuses(t *testing.T) {
+	_, err := store.OpenFile(sparseFile(t, "", 4096+100), store.FileOptions{Direct: true})
+	if err == nil || !strings.Contains(err.Error(), "open it without") && !strings.Contains(err.Error(), "open the file without") {
+		t.Errorf("a size that is not whole blocks: %v, want one that says what to do", err)
+	}
+}
+
+func TestFilePreallocated(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, size int64) storetest.Subject {
+		return fileSubject(t, sparseFile(t, "", size), store.FileOptions{Preallocate: true})
+	})
+}
+
 func TestBlockDevice(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, size int64) storetest.Subject {
-		return fileSubject(t, loopDevice(t, size))
+		return fileSubject(t, loopDevice(t, size), store.FileOptions{})
 	})
+}
+
+func TestBlockDeviceReadOnly(t *testing.T) {
+	s := open(t, loopDevice(t, 1<<20, "--read-only"), store.FileOptions{})
+	if _, err := s.WriteAt(make([]byte, 512), 0); !s.ReadOnly() || !errors.Is(err, store.ErrReadOnly) {
+		t.Errorf("a device that is read-only: ReadOnly() = %v, write: %v", s.ReadOnly(), err)
+	}
 }
 
 func TestOverlay(t *testing.T) {
@@ -208,14 +240,18 @@ func TestFileThatShrank(t *testing.T) {
 	}
 }
 
-func fileSubject(t *testing.T, path string) storetest.Subject {
-	s := open(t, path, store.FileOptions{})
-	return storetest.Subject{Store: s, Reopen: func(t *testing.T) store.Store {
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
+func fileSubject(t *testing.T, path string, opts store.FileOptions) storetest.Subject {
+	s := open(t, path, opts)
+	again := func(readOnly bool) func(*testing.T) store.Store {
+		return func(t *testing.T) store.Store {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			opts.ReadOnly = readOnly
+			return open(t, path, opts)
 		}
-		return open(t, path, store.FileOptions{})
-	}}
+	}
+	return storetest.Subject{Store: s, Reopen: again(false), ReadOnly: again(true)}
 }
 
 func open(t *testing.T, path string, opts store.FileOptions) *store.File {
@@ -253,11 +289,11 @@ func sparseFile(t *testing.T, parent string, size int64) string {
 	return path
 }
 
-// loopDevice makes a block device of a file of zeros.
-func loopDevice(t *testing.T, size int64) string {
+// loopDevice makes a block device of a file of zeros, with arguments of losetup.
+func loopDevice(t *testing.T, size int64, args ...string) string {
 	t.Helper()
 	path := sparseFile(t, "", size)
-	out, err := exec.Command("losetup", "--find", "--show", path).CombinedOutput()
+	out, err := exec.Command("losetup", append(args, "--find", "--show", path)...).CombinedOutput()
 	if err != nil {
 		t.Skipf("SKIP: needs losetup, root and loop devices: %v: %s", err, out)
 	}

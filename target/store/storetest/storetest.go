@@ -29,6 +29,10 @@ type Subject struct {
 	// that the store does not outlive its closing.
 	Reopen func(t *testing.T) store.Store
 
+	// ReadOnly closes the store and opens what it left for reading only. Nil
+	// says that it cannot be.
+	ReadOnly func(t *testing.T) store.Store
+
 	// Content is what the store holds at first, nil for zeros.
 	Content []byte
 }
@@ -55,7 +59,11 @@ func Run(t *testing.T, newStore Maker) {
 		"Prompt":      testPrompt,
 		"Model":       testModel,
 		"Parallel":    testParallel,
+		"Flush":       testFlush,
+		"Durable":     testDurable,
+		"Resize":      testResize,
 		"Reopen":      testReopen,
+		"ReadOnly":    testReadOnly,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { test(t, newStore(t, Size)) })
@@ -276,54 +284,6 @@ func testModel(t *testing.T, s Subject) {
 		}
 	}
 	expect(t, s.Store, 0, model)
-}
-
-// testParallel writes from several goroutines that share pages but no byte.
-func testParallel(t *testing.T, s Subject) {
-	const workers, block, rounds = 8, 512, 200
-	var wg sync.WaitGroup
-	for w := range int64(workers) {
-		wg.Go(func() {
-			got := make([]byte, block)
-			for i := range int64(rounds) {
-				off := (i*workers + w) * block
-				want := pattern(off, block)
-				if _, err := s.Store.WriteAt(want, off); err != nil {
-					t.Errorf("WriteAt %d: %v", off, err)
-				}
-				if _, err := s.Store.ReadAt(got, off); err != nil || !bytes.Equal(got, want) {
-					t.Errorf("ReadAt %d: not what was written (error %v)", off, err)
-				}
-				if i%50 == 0 {
-					if err := s.Store.Flush(); err != nil {
-						t.Errorf("Flush: %v", err)
-					}
-				}
-			}
-		})
-	}
-	wg.Wait()
-	expect(t, s.Store, 0, pattern(0, workers*block*rounds))
-}
-
-func testReopen(t *testing.T, s Subject) {
-	if s.Reopen == nil {
-		t.Skip("SKIP: this store does not outlive its closing")
-	}
-	want := pattern(0, Size)
-	write(t, s.Store, 0, want)
-	if err := store.WriteZeroes(s.Store, 8192, 65536); err != nil {
-		t.Fatal(err)
-	}
-	clear(want[8192:][:65536])
-	if err := s.Store.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	again := s.Reopen(t)
-	if got := again.Size(); got != Size {
-		t.Errorf("Size() after reopening = %d, want %d", got, Size)
-	}
-	expect(t, again, 0, want)
 }
 
 // pattern is n bytes that tell where in a store they belong.
