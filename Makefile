@@ -12,7 +12,7 @@ ONESHOT ?=
 # Says at the end which tests were skipped, and why. The race detector needs cgo.
 TEST = CGO_ENABLED=1 $(GO) tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg
 
-.PHONY: help boot test test-short check fuzz bench bench-boot deps clean
+.PHONY: help boot test test-short check fuzz bench bench-go bench-boot deps clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,13 @@ fuzz: ## Run each fuzz target for FUZZTIME (20s)
 		done; \
 	done
 
-bench: ## Run the Go benchmarks
+BENCHFLAGS ?=
+bench: ## Time our target and initiator beside tgt, istgt and libiscsi, in turn on one machine
+	@scripts/deps.sh test
+	$(GO) run ./internal/bench $(BENCHFLAGS) target
+	$(GO) run ./internal/bench $(BENCHFLAGS) initiator
+
+bench-go: ## Run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 bench-boot: bin/bootlun ## Time our boot path against iPXE sanboot, GRUB and open-iscsi, in turn on one LUN

@@ -16,6 +16,7 @@ debian grub-common      makes GRUB's core image
 test   gcc              the race detector needs a C compiler
 test   libc6-dev        and its headers
 test   libiscsi-bin     an initiator and its conformance suite, run against our target
+test   libiscsi-dev     make bench builds its load program on it
 test   qemu-utils       another initiator; so is the next one
 test   qemu-block-extra .
 test   tgt              a target, served to our initiator

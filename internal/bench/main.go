@@ -1,0 +1,159 @@
+//go:build linux
+
+// Command bench measures the target against tgt and istgt, and the initiator
+// against libiscsi, in one run on one machine: everybody in turn, workload by
+// workload, several rounds, and prints medians and ratios.
+//
+//	go run ./internal/bench target
+//	go run ./internal/bench initiator
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// options are what the comparisons take from the command line.
+type options struct {
+	rounds    int
+	seconds   time.Duration
+	warm      time.Duration
+	size      int64
+	only      string
+	awake     bool
+	patience  time.Duration
+	against   string
+	profile   string
+	directory string
+}
+
+const usage = `usage: bench [flags] target | initiator
+
+target     our target, tgt (rdwr, tuned, aio and null stores) and istgt under libiscsi's load
+initiator  our initiator and libiscsi on one LUN of one target
+
+Flags:
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) > 0 {
+		if child, ok := children[args[0]]; ok {
+			return child(ctx, args[1:])
+		}
+	}
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.Usage = func() {
+		fmt.Fprint(flags.Output(), usage)
+		flags.PrintDefaults()
+	}
+	flags.IntVar(&o.rounds, "rounds", 3, "how often each is measured; medians are shown")
+	flags.DurationVar(&o.seconds, "time", 2*time.Second, "how long each measurement takes")
+	flags.DurationVar(&o.warm, "warm", 500*time.Millisecond, "how long the load runs before it")
+	flags.Int64Var(&o.size, "size", 1<<30, "bytes of the disk")
+	flags.StringVar(&o.only, "only", "", "workloads whose name contains this")
+	flags.BoolVar(&o.awake, "awake", true, "keep virtual processors from halting, which else decides figures at depth 1")
+	flags.DurationVar(&o.patience, "patience", 20*time.Second, "how long to wait for other programs to be quiet before each measurement")
+	flags.StringVar(&o.against, "against", "ours", "with initiator: the target to use, ours or tgt")
+	flags.StringVar(&o.profile, "profile", "", "with target: write our CPU profile to this file")
+	flags.StringVar(&o.directory, "dir", "/dev/shm", "where disks are")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil
+		}
+		return err
+	}
+	compare, ok := map[string]func(context.Context, *lab) error{"target": compareTargets, "initiator": compareInitiators}[flags.Arg(0)]
+	if !ok || flags.NArg() != 1 {
+		flags.Usage()
+		return fmt.Errorf("say what to compare: target or initiator")
+	}
+	l, err := newLab(o)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	return compare(ctx, l)
+}
+
+// lab is where comparisons take place.
+type lab struct {
+	options
+	dir     string // of disks and programs
+	stops   []func()
+	program string // this one, for children
+}
+
+func newLab(o options) (*lab, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(o.directory, "bench")
+	if err != nil {
+		return nil, err
+	}
+	l := &lab{options: o, dir: dir, program: program}
+	l.later(func() { os.RemoveAll(dir) })
+	if o.awake {
+		if err := l.keepAwake(); err != nil {
+			l.close()
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// later has stop run when the lab closes, last first.
+func (l *lab) later(stop func()) { l.stops = append(l.stops, stop) }
+
+func (l *lab) close() {
+	for len(l.stops) > 0 {
+		last := len(l.stops) - 1
+		l.stops[last]()
+		l.stops = l.stops[:last]
+	}
+}
+
+// disk makes a disk that is all allocated, so that nobody reads holes.
+func (l *lab) disk(name string) (string, error) {
+	path := filepath.Join(l.dir, name)
+	f, err := os.Create(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	block := []byte(strings.Repeat("bootlun bench   ", 1<<16))
+	for off := int64(0); off < l.size; off += int64(len(block)) {
+		if _, err := f.WriteAt(block[:min(int64(len(block)), l.size-off)], off); err != nil {
+			return "", err
+		}
+	}
+	return path, f.Close()
+}
+
+// median is the middle of the figures, or 0 of none.
+func median(figures []float64) float64 {
+	if len(figures) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(figures))
+	return sorted[len(sorted)/2]
+}
