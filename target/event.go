@@ -53,9 +53,8 @@ type SessionInfo struct {
 	// Remote and Local are the ends of its connection.
 	Remote, Local net.Addr
 
-	// Commands that read or wrote the medium, and the bytes they moved.
-	Reads, Writes         uint64
-	ReadBytes, WriteBytes uint64
+	// Counts are the commands that it has had carried out so far.
+	Counts Counts
 	// Tasks is how many commands are under way.
 	Tasks int
 }
@@ -84,15 +83,14 @@ func (s *session) targetName() string { return s.id.target }
 
 // info describes the session now.
 func (s *session) info() SessionInfo {
+	counts := s.counts()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return SessionInfo{
 		TSIH: s.tsih, ISID: s.id.isid, Initiator: s.id.initiator, Alias: s.alias, User: s.user,
 		Target: s.id.target, Began: s.began, Params: s.params,
 		Remote: s.conn.nc.RemoteAddr(), Local: s.conn.nc.LocalAddr(),
-		Reads: s.reads.Load(), Writes: s.writes.Load(),
-		ReadBytes: s.readBytes.Load(), WriteBytes: s.writeBytes.Load(),
-		Tasks: len(s.tasks),
+		Counts: counts, Tasks: len(s.tasks),
 	}
 }
 

@@ -239,9 +239,14 @@ func (s *Server) RemoveLUN(ctx context.Context, name string, number int) error {
 		defer cancel()
 		err = all.waitFor(grace)
 	}
+	t.changing.Lock()
 	for _, n := range left {
 		n.leave()
+		counts := n.meter.counts()
+		n.s.past.add(&counts)
 	}
+	delete(t.past, number)
+	t.changing.Unlock()
 	s.devices.close(u, location{t, number})
 	if err != nil {
 		return fmt.Errorf("target %s: LUN %d: %w", t.name, number, ErrStillInUse)

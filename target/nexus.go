@@ -13,6 +13,7 @@ type nexus struct {
 	s *session
 
 	attention atomic.Bool // attentions is not empty
+	meter     meter
 
 	// Guarded by u.mu.
 	attentions []scsi.ASC // unit attention conditions, oldest first

@@ -151,6 +151,7 @@ func (t *task) lookUp() error {
 		}
 		return nil
 	}
+	t.nx.meter.underway.Add(1)
 	if err != nil || !t.op.is(keepsAttention) {
 		if asc, ok := t.nx.takeAttention(); ok {
 			return scsi.CheckCondition(scsi.KeyUnitAttention, asc)

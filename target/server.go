@@ -25,6 +25,7 @@ var ErrServerClosed = errors.New("target: server closed")
 type Server struct {
 	cfg        Config
 	log        *slog.Logger
+	epoch      time.Time                 // when it was made
 	targets    atomic.Pointer[targetSet] // replaced whole, under mu
 	devices    *devices
 	operations *operationTable
@@ -46,6 +47,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg:        cfg.withDefaults(),
 		devices:    newDevices(),
+		epoch:      time.Now(),
 		operations: newOperationTable(),
 		sessions:   make(map[uint16]*session),
 	}

@@ -35,8 +35,7 @@ type session struct {
 	// whole, under target.changing, when the units change.
 	nexuses atomic.Pointer[map[int]*nexus]
 
-	reads, writes         atomic.Uint64 // commands
-	readBytes, writeBytes atomic.Uint64
+	past Counts // of nexuses that it has no more, guarded by target.changing
 
 	mu         sync.Mutex
 	alias      string       // the initiator's, for people

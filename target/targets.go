@@ -23,6 +23,7 @@ type target struct {
 	// changing is held while units changes, and while a session joins or leaves
 	// them. It comes before Server.mu.
 	changing sync.Mutex
+	past     map[int]Counts // of nexuses that are no more, by LUN; guarded by changing
 }
 
 // targetSettings are what logins ask of a target. Nobody changes one.
@@ -47,7 +48,7 @@ type targetSet struct {
 
 func (s *Server) newTarget(cfg *Target) (*target, error) {
 	name, _ := iscsi.ParseName(cfg.Name) // checked before
-	t := &target{name: name, port: s.devices.port(name, s.cfg.PortalGroupTag)}
+	t := &target{name: name, past: make(map[int]Counts), port: s.devices.port(name, s.cfg.PortalGroupTag)}
 	t.settings.Store(newSettings(cfg))
 	units := make(map[int]*unit)
 	t.units.Store(newUnitSet(units))
@@ -158,8 +159,11 @@ func (s *session) leave() {
 	s.target.changing.Lock()
 	defer s.target.changing.Unlock()
 	if nexuses := s.nexuses.Swap(nil); nexuses != nil {
-		for _, n := range *nexuses {
+		for number, n := range *nexuses {
 			n.leave()
+			past, counts := s.target.past[number], n.meter.counts()
+			past.add(&counts)
+			s.target.past[number] = past
 		}
 	}
 }

@@ -2,6 +2,7 @@ package target
 
 import (
 	"errors"
+	"time"
 
 	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/scsi"
@@ -36,7 +37,8 @@ type task struct {
 	expIn     uint32 // bytes it expects to receive
 	expOut    uint32 // bytes it expects to send
 	cdb       [16]byte
-	segment   int // the most data that one Data-In may have
+	segment   int           // the most data that one Data-In may have
+	began     time.Duration // by Server.clock
 
 	// What it means, set by its operation's check.
 	off       int64 // where on the medium it begins
@@ -79,6 +81,7 @@ type taskRef struct {
 func (t *task) start(c *conn) {
 	p := &c.cmd
 	t.c, t.s = c, c.sess
+	t.began = c.srv.clock()
 	t.lun, t.itt, t.cmdSN = p.LUN, p.ITT, p.CmdSN
 	t.attribute, t.immediate = p.Attribute, p.Immediate
 	t.cdb = p.CDB
@@ -101,6 +104,9 @@ func (t *task) free() {
 	}
 	pool.put(t.params)
 	pool.put(t.tail)
+	if t.nx != nil {
+		t.nx.meter.underway.Add(-1)
+	}
 	srv := t.s.srv
 	*t = task{}
 	srv.tasks.Put(t)
@@ -207,6 +213,7 @@ func (t *task) finish() {
 
 // respond ends a complete task that has one pin, the caller's.
 func (t *task) respond() {
+	t.measure()
 	w, s := &t.c.out, t.s
 	w.mu.Lock()
 	s.mu.Lock()
