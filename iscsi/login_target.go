@@ -18,6 +18,9 @@ type LoginInfo struct {
 	CID            uint16
 	CmdSN          uint32
 	ExpStatSN      uint32
+	// CHAPUser is the name that was proven: empty until then, and without
+	// authentication.
+	CHAPUser string
 }
 
 // Access is a target's answer to a LoginInfo.
@@ -34,7 +37,10 @@ type Access struct {
 	// and that this connection may join it. Without, the login is refused with
 	// StatusSessionDoesNotExist.
 	JoinSession bool
-	Offer       Offer
+	// Window, if set, returns the ExpCmdSN and MaxCmdSN of that session, to be
+	// sent in responses. It may be called several times.
+	Window func() (exp, max uint32)
+	Offer  Offer
 }
 
 // TargetConfig says how a target answers a login.
@@ -57,10 +63,9 @@ type TargetConfig struct {
 // TargetResult is what a target knows after a login.
 type TargetResult struct {
 	LoginInfo
-	Params   Params
-	TSIH     uint16 // of the session that was made or joined
-	StatSN   uint32 // of the next response
-	CHAPUser string // the name that was proven, empty without authentication
+	Params Params
+	TSIH   uint16 // of the session that was made or joined
+	StatSN uint32 // of the next response
 }
 
 // TargetLogin is the target's side of a login, without I/O: the caller gives it
@@ -116,6 +121,9 @@ func (l *TargetLogin) Receive(req *LoginRequest, data []byte, resp *LoginRespons
 	}
 	l.result.StatSN++
 	respData, err = l.receive(req, data, resp)
+	if l.access.Window != nil {
+		resp.ExpCmdSN, resp.MaxCmdSN = l.access.Window()
+	}
 	if err == nil {
 		return respData, nil
 	}
@@ -353,13 +361,13 @@ func (l *TargetLogin) establish(resp *LoginResponse) error {
 	if err != nil {
 		return err
 	}
+	l.info.CHAPUser = l.chap.user
 	tsih, status := l.cfg.Establish(l.info, params)
 	if status != StatusSuccess {
 		return &LoginError{Status: status}
 	}
 	resp.TSIH = tsih
 	l.result.LoginInfo, l.result.Params, l.result.TSIH = l.info, params, tsih
-	l.result.CHAPUser = l.chap.user
 	l.done = true
 	return nil
 }

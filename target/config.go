@@ -32,9 +32,9 @@ type Config struct {
 
 	// Offer is what the target is ready to agree to in a login. Its zero value
 	// is for speed: 256 KiB segments and first bursts, 1 MiB bursts, immediate
-	// and unsolicited data. Whatever it says, sessions have one connection and
-	// error recovery level 0, and digests are on for initiators that prefer or
-	// require them.
+	// and unsolicited data, sessions of up to 8 connections for initiators that
+	// want several (at most 32 can be), and error recovery level 0. Whatever it
+	// says, digests are on for initiators that prefer or require them.
 	Offer iscsi.Offer
 
 	// QueueDepth is how many commands a session may have outstanding, at most
@@ -139,12 +139,16 @@ type LUN struct {
 	Vendor, Product, Revision, Serial string
 }
 
+// maxConnections bounds the connections of a session.
+const maxConnections = 32
+
 // maxQueueDepth bounds what a session can hold by commands alone.
 const maxQueueDepth = 4096
 
 // Defaults of Config and LUN.
 const (
 	defaultQueueDepth    = 128
+	defaultConnections   = 8
 	defaultSessions      = 4096
 	defaultPendingLogins = 256
 	defaultLoginTimeout  = 15 * time.Second
@@ -176,7 +180,8 @@ func (c Config) withDefaults() Config {
 	if c.Offer.DataDigest == iscsi.DigestOff {
 		c.Offer.DataDigest = iscsi.DigestAllow
 	}
-	c.Offer.MaxConnections = 1
+	setDefault(&c.Offer.MaxConnections, defaultConnections)
+	c.Offer.MaxConnections = min(c.Offer.MaxConnections, maxConnections)
 	c.Offer.ErrorRecoveryLevel = 0
 	c.Offer.MaxRecvDataSegmentLength = min(c.Offer.MaxRecvDataSegmentLength, maxBuffer)
 	c.Offer.FirstBurstLength = min(c.Offer.FirstBurstLength, maxBuffer)

@@ -21,6 +21,7 @@ var (
 	errPeerClosed   = errors.New("the initiator closed the connection")
 	errReinstated   = errors.New("the initiator logged in again")
 	errShutdown     = errors.New("the server is closing")
+	errRecovery     = errors.New("removed for recovery")
 	errColdReset    = errors.New("target cold reset")
 	errDisconnected = errors.New("disconnected by the operator")
 	errStalled      = errors.New("the initiator has stalled")
@@ -42,14 +43,21 @@ type conn struct {
 	end  context.CancelCauseFunc
 
 	target  *target        // asked for at login, nil in a discovery session
+	params  iscsi.Params   // its own; of those of the session, the session's count
+	cid     uint16         // which of the session's connections it is
 	sess    *session       // set at the end of the login
 	serving atomic.Bool    // in full feature phase: sess may be used by others
+	left    chan struct{}  // closed when the session does not count it any more
 	workers sync.WaitGroup // goroutines that work for this connection
+	gone    bool           // no more workers, no more tasks; guarded by session.mu
+	nudged  chan struct{}  // told of what it waits for when it lingers
 	out     sender         // replies
 	req     request        // the PDU being received
 	texts   textExchange   // the text exchange under way
 	cmd     iscsi.SCSICommand
 	data    iscsi.DataOut
+
+	maxSend atomic.Int64 // MaxRecvDataSegmentLength of the initiator
 
 	heard   atomic.Uint64 // PDUs received
 	waiting atomic.Int64  // since when data of a PDU is awaited, Unix nanoseconds; 0: it is not
@@ -59,12 +67,25 @@ type conn struct {
 func newConn(v *service, nc net.Conn) *conn {
 	c := &conn{
 		v: v, srv: v.srv, nc: nc, pdu: iscsi.NewConn(nc),
-		log:   v.srv.log.With("peer", nc.RemoteAddr().String()),
-		texts: textExchange{ttt: iscsi.ReservedTag},
+		log: v.srv.log.With("peer", nc.RemoteAddr().String()),
 	}
+	c.texts.ttt = iscsi.ReservedTag
+	c.req.c, c.left, c.nudged = c, make(chan struct{}), make(chan struct{}, 1)
 	c.done, c.end = context.WithCancelCause(v.ctx)
 	c.out.init(c.pdu, &v.srv.buffers)
 	return c
+}
+
+// segment is the most data that a PDU to the initiator may have.
+func (c *conn) segment() int { return int(min(c.maxSend.Load(), maxSegment)) }
+
+// spawn runs f on a goroutine that the connection waits for, unless it is over.
+// The caller holds the session's mu.
+func (c *conn) spawn(f func()) bool {
+	if !c.gone {
+		c.workers.Go(f)
+	}
+	return !c.gone
 }
 
 // close ends the connection for a reason, of which the first counts. It may be
@@ -87,7 +108,7 @@ func (c *conn) run() {
 	}
 	c.close(err)
 	if c.sess != nil {
-		c.sess.finish()
+		c.sess.detach(c)
 	}
 }
 
@@ -105,7 +126,7 @@ func (c *conn) serve() error {
 		}
 		c.heard.Add(1)
 		err := c.receive()
-		c.srv.buffers.put(c.req.takeData())
+		c.req.drop()
 		if err != nil {
 			if ferr := c.out.flush(); ferr != nil { // a Reject or a logout response may be queued
 				c.log.Debug("last replies not sent", "error", ferr)
@@ -192,6 +213,6 @@ func (c *conn) watch(now time.Time) {
 	if !c.serving.Load() {
 		return
 	}
-	c.sess.expire(limit)
+	c.expire(limit)
 	c.watchPing(now)
 }

@@ -89,7 +89,7 @@ func (c *conn) receiveDataOut() error {
 		return err
 	}
 	n := int64(c.pdu.DataLeft())
-	t, b := c.sess.expectData(p, n)
+	t, b := c.expectData(p, n)
 	if t == nil { // of a task that has ended
 		if err := c.skipData(); err != nil && !errors.Is(err, iscsi.ErrDataDigest) {
 			return c.lost(err)
@@ -111,11 +111,12 @@ func (c *conn) receiveDataOut() error {
 
 // expectData finds the burst that a Data-Out of n bytes belongs to, and pins its
 // task. A PDU out of place fails the task; its data is then not kept.
-func (s *session) expectData(p *iscsi.DataOut, n int64) (*task, burst) {
+func (c *conn) expectData(p *iscsi.DataOut, n int64) (*task, burst) {
+	s := c.sess
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.tasks[p.ITT]
-	if t == nil || t.aborted || t.complete {
+	if t == nil || t.c != c || t.aborted || t.complete {
 		return nil, burst{}
 	}
 	b := t.out.find(p.TTT)

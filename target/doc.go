@@ -18,8 +18,9 @@
 // # How it works
 //
 // A connection (conn.go) has one goroutine. It logs the initiator in (login.go),
-// which makes a session (session.go), and then reads requests (request.go),
-// puts them in the order of their CmdSN, and carries them out. A SCSI command is
+// which makes a session (session.go) or adds the connection to one
+// (connections.go), and then reads requests (request.go), puts them in the order
+// of their CmdSN (window.go), and carries them out. A SCSI command is
 // a task (task.go); data that a write needs arrives by the rules of bursts and
 // R2Ts (dataout.go, r2t.go); what a command does to its unit (unit.go) is an
 // operation (operation.go, op_*.go).
@@ -36,7 +37,7 @@
 //
 // # Limits
 //
-// Sessions have one connection and error recovery level 0. There are no
+// The error recovery level is 0. There are no
 // reservations, MODE SELECT changes write protection only, and GET LBA STATUS
 // says that all is mapped.
 package target

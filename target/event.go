@@ -48,15 +48,25 @@ type SessionInfo struct {
 	User      string // the CHAP name it has proven; empty without CHAP
 	Target    string // the target's name; empty in a discovery session
 	Began     time.Time
-	Params    iscsi.Params // the values in force
+	Params    iscsi.Params // the values in force; of those that connections differ in, the first one's
 
-	// Remote and Local are the ends of its connection.
+	// Connections are those that it has now, by CID; after its end, none.
+	Connections []ConnectionInfo
+	// Remote and Local are the ends of its first connection.
 	Remote, Local net.Addr
 
 	// Counts are the commands that it has had carried out so far.
 	Counts Counts
 	// Tasks is how many commands are under way.
 	Tasks int
+}
+
+// ConnectionInfo describes a connection of a session at one moment.
+type ConnectionInfo struct {
+	CID           uint16
+	Remote, Local net.Addr
+	HeaderDigest  bool
+	DataDigest    bool
 }
 
 // Sessions returns the sessions that there are now, by target, initiator and
@@ -89,14 +99,27 @@ func (s *session) info() SessionInfo {
 	return SessionInfo{
 		TSIH: s.tsih, ISID: s.id.isid, Initiator: s.id.initiator, Alias: s.alias, User: s.user,
 		Target: s.id.target, Began: s.began, Params: s.params,
-		Remote: s.conn.nc.RemoteAddr(), Local: s.conn.nc.LocalAddr(),
+		Connections: s.connectionInfos(), Remote: s.remote, Local: s.local,
 		Counts: counts, Tasks: len(s.tasks),
 	}
 }
 
+// connectionInfos describes the session's connections. The caller holds s.mu.
+func (s *session) connectionInfos() []ConnectionInfo {
+	var infos []ConnectionInfo
+	for _, c := range s.conns {
+		infos = append(infos, ConnectionInfo{
+			CID: c.cid, Remote: c.nc.RemoteAddr(), Local: c.nc.LocalAddr(),
+			HeaderDigest: c.params.HeaderDigest, DataDigest: c.params.DataDigest,
+		})
+	}
+	slices.SortFunc(infos, func(a, b ConnectionInfo) int { return cmp.Compare(a.CID, b.CID) })
+	return infos
+}
+
 // digests says for a log which digests are on.
-func (s *session) digests() string {
-	switch p := s.currentParams(); {
+func (c *conn) digests() string {
+	switch p := &c.params; {
 	case p.HeaderDigest && p.DataDigest:
 		return "header,data"
 	case p.HeaderDigest:

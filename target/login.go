@@ -26,9 +26,6 @@ func (c *conn) login() error {
 	if err != nil {
 		return err
 	}
-	c.sess.mu.Lock()
-	c.sess.user = res.CHAPUser
-	c.sess.mu.Unlock()
 	c.out.statSN = res.StatSN
 	return nil
 }
@@ -58,24 +55,51 @@ func (c *conn) authorize(info iscsi.LoginInfo) iscsi.Access {
 	return c.join(info, a)
 }
 
-// join refuses a login to a session that exists: it has its one connection. One
-// to a session that does not is refused by what follows.
+// join looks for the session that a login names, to which it adds a connection.
+// Without one that is the initiator's, the login is refused by what follows.
 func (c *conn) join(info iscsi.LoginInfo, a iscsi.Access) iscsi.Access {
-	if info.TSIH == 0 {
-		return a
-	}
-	c.srv.mu.Lock()
-	defer c.srv.mu.Unlock()
-	s := c.srv.sessions[info.TSIH]
-	if s != nil && s.id.initiator == info.InitiatorName && s.id.isid == info.ISID {
-		a.Status = iscsi.StatusTooManyConnections
-		a.Reason = "a session has one connection"
+	if s := c.sessionOf(&info); s != nil {
+		a.JoinSession, a.Window = true, s.window
 	}
 	return a
 }
 
-// establish makes the session of a login that has passed.
+// sessionOf returns the session that a login names, nil if there is none.
+func (c *conn) sessionOf(info *iscsi.LoginInfo) *session {
+	c.srv.mu.Lock()
+	defer c.srv.mu.Unlock()
+	s := c.srv.sessions[info.TSIH]
+	if s == nil || s.id != c.sessionID(info) {
+		return nil
+	}
+	return s
+}
+
+// sessionID is the identity of the session that a login is for.
+func (c *conn) sessionID(info *iscsi.LoginInfo) sessionID {
+	id := sessionID{initiator: info.InitiatorName, isid: info.ISID}
+	if c.target != nil {
+		id.target = c.target.name
+	}
+	return id
+}
+
+// establish makes the session of a login that has passed, or adds the connection
+// to the one that it names.
 func (c *conn) establish(ctx context.Context, info iscsi.LoginInfo, params iscsi.Params) (uint16, iscsi.LoginStatus) {
+	c.cid, c.params = info.CID, params
+	c.maxSend.Store(int64(params.MaxSendDataSegmentLength))
+	if info.TSIH != 0 {
+		s := c.sessionOf(&info)
+		if s == nil {
+			return 0, iscsi.StatusSessionDoesNotExist
+		}
+		status := s.adopt(ctx, c, &info)
+		if status == iscsi.StatusSuccess {
+			c.sess = s
+		}
+		return s.tsih, status
+	}
 	s := newSession(c, info, params)
 	if status := c.srv.establish(ctx, s); status != iscsi.StatusSuccess {
 		return 0, status
@@ -85,18 +109,31 @@ func (c *conn) establish(ctx context.Context, info iscsi.LoginInfo, params iscsi
 	return s.tsih, iscsi.StatusSuccess
 }
 
-// began tells of a session that has begun.
+// began tells of a connection that has logged in, and with the first one of its
+// session.
 func (c *conn) began() {
 	s := c.sess
-	c.log = c.log.With("initiator", s.id.initiator, "target", s.targetName(), "tsih", s.tsih)
-	c.log.Info("logged in", "isid", s.id.isid.String(), "digests", s.digests())
+	c.log = c.log.With("initiator", s.id.initiator, "target", s.targetName(), "tsih", s.tsih, "cid", c.cid)
+	c.log.Info("logged in", "isid", s.id.isid.String(), "digests", c.digests())
 	c.serving.Store(true)
-	c.srv.cfg.Events(Event{Kind: LoginEvent, Session: s.info()})
+	if !s.told.Swap(true) {
+		c.srv.cfg.Events(Event{Kind: LoginEvent, Session: s.info()})
+	}
 }
 
-// ended tells of its end.
+// lostConnection tells of the end of a connection that its session survives.
+func (c *conn) lostConnection() {
+	c.log.Info("connection over", "reason", context.Cause(c.done))
+}
+
+// ended tells of the end of the session whose last connection this was.
 func (c *conn) ended() {
-	reason := context.Cause(c.done)
+	c.sess.mu.Lock()
+	reason := c.sess.dropped
+	c.sess.mu.Unlock()
+	if reason == nil {
+		reason = context.Cause(c.done)
+	}
 	level := slog.LevelWarn
 	for _, usual := range []error{errLoggedOut, errPeerClosed, errShutdown, errDisconnected} {
 		if errors.Is(reason, usual) {

@@ -6,30 +6,78 @@ import (
 	"github.com/bootlun/bootlun/iscsi"
 )
 
-// logout ends the session, or says why not (RFC 7143, 11.14).
+// logout ends a connection or the session, or says why not (RFC 7143, 11.14).
 func (c *conn) logout(r *request) error {
 	var p iscsi.LogoutRequest
 	if err := p.Decode(&r.bhs); err != nil {
 		return err
 	}
-	resp := iscsi.LogoutResponse{ITT: p.ITT}
+	s := c.sess
 	switch {
-	case p.Reason == iscsi.LogoutRecovery:
-		resp.Response = iscsi.LogoutRecoveryNotSupported
-	case p.Reason == iscsi.LogoutConnection && p.CID != c.sess.cid:
-		resp.Response = iscsi.LogoutCIDNotFound
 	case p.Reason > iscsi.LogoutRecovery:
 		c.reject(r, iscsi.RejectInvalidField, "unknown logout reason")
 		return nil
+	case p.Reason == iscsi.LogoutSession:
+		s.mu.Lock()
+		conns := s.markDropped(errLoggedOut)
+		s.mu.Unlock()
+		return c.logOut(&p, conns, errLoggedOut)
+	case p.Reason == iscsi.LogoutRecovery && s.params.ErrorRecoveryLevel < 2:
+		return c.logoutResponse(&p, iscsi.LogoutRecoveryNotSupported)
 	}
-	if resp.Response == iscsi.LogoutClosed {
-		c.sess.abandon()
+	s.mu.Lock()
+	named := s.conns[p.CID]
+	s.mu.Unlock()
+	switch {
+	case named == nil:
+		return c.logoutResponse(&p, iscsi.LogoutCIDNotFound)
+	case p.Reason == iscsi.LogoutRecovery:
+		return c.logOut(&p, []*conn{named}, errRecovery)
 	}
-	c.out.send(c.sess, &resp, nil)
-	if resp.Response != iscsi.LogoutClosed {
-		return nil
+	return c.logOut(&p, []*conn{named}, errLoggedOut)
+}
+
+// logOut ends connections for a reason and answers when they have ended. This
+// one, if it is among them, ends after the answer.
+func (c *conn) logOut(p *iscsi.LogoutRequest, conns []*conn, reason error) error {
+	for _, other := range conns {
+		if other != c {
+			other.close(reason)
+		}
 	}
-	return errLoggedOut
+	c.sess.mu.Lock()
+	defer c.sess.mu.Unlock()
+	c.spawn(func() {
+		self := false
+		for _, other := range conns {
+			if self = self || other == c; other == c {
+				continue
+			}
+			select {
+			case <-other.left:
+			case <-c.done.Done(): // the other may be waiting for this one
+			}
+		}
+		if self && reason == errLoggedOut {
+			c.abandon()
+		}
+		_ = c.logoutResponse(p, iscsi.LogoutClosed)
+		c.push()
+		if self {
+			c.close(reason)
+		}
+	})
+	return nil
+}
+
+// logoutResponse answers.
+func (c *conn) logoutResponse(p *iscsi.LogoutRequest, result iscsi.LogoutResult) error {
+	params := &c.sess.params
+	c.out.send(c.sess, &iscsi.LogoutResponse{
+		Response: result, ITT: p.ITT,
+		Time2Wait: uint16(params.DefaultTime2Wait), Time2Retain: uint16(params.DefaultTime2Retain),
+	}, nil)
+	return nil
 }
 
 // askToLogOut asks the initiator to end the session, as the server is about to

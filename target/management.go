@@ -32,7 +32,7 @@ func (c *conn) taskManagement(r *request) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.spawn(func() {
+	c.spawn(func() {
 		affected.wait()
 		after()
 		c.push()
@@ -55,16 +55,18 @@ func (c *conn) manage(p *iscsi.TaskManagementRequest) (iscsi.TaskResponse, abort
 		if nx == nil {
 			return iscsi.TaskLUNDoesNotExist, nil
 		}
-		return iscsi.TaskFunctionComplete, aborting{s.abortMatching(func(t *task) bool { return t.lun == p.LUN })}
+		return iscsi.TaskFunctionComplete, aborting{s.abortMatching(func(t *task) bool {
+			return t.lun == p.LUN && t.before(p)
+		})}
 	case iscsi.LogicalUnitReset:
 		if nx == nil {
 			return iscsi.TaskLUNDoesNotExist, nil
 		}
-		return iscsi.TaskFunctionComplete, nx.u.abortAndReset(scsi.ASCDeviceReset)
+		return iscsi.TaskFunctionComplete, nx.u.abortAndReset(s, p, scsi.ASCDeviceReset)
 	case iscsi.TargetWarmReset, iscsi.TargetColdReset:
 		var all aborting
 		for u := range s.target.units.Load().each() {
-			all = append(all, u.abortAndReset(scsi.ASCBusReset)...)
+			all = append(all, u.abortAndReset(s, p, scsi.ASCBusReset)...)
 		}
 		return iscsi.TaskFunctionComplete, all
 	case iscsi.TaskReassign:
@@ -73,11 +75,19 @@ func (c *conn) manage(p *iscsi.TaskManagementRequest) (iscsi.TaskResponse, abort
 	return iscsi.TaskFunctionNotSupported, nil
 }
 
-// abortAndReset resets the unit for every session.
-func (u *unit) abortAndReset(asc scsi.ASC) aborting {
+// before reports whether the task's command was sent before a request of the
+// session: later ones may have come already, by another connection.
+func (t *task) before(p *iscsi.TaskManagementRequest) bool {
+	return t.immediate || iscsi.SNLess(t.cmdSN, p.CmdSN)
+}
+
+// abortAndReset resets the unit for every session, as one of them asks for.
+func (u *unit) abortAndReset(by *session, p *iscsi.TaskManagementRequest, asc scsi.ASC) aborting {
 	var all aborting
 	for _, s := range u.sessions() {
-		all = append(all, s.abortMatching(func(t *task) bool { return t.nx != nil && t.nx.u == u }))
+		all = append(all, s.abortMatching(func(t *task) bool {
+			return t.nx != nil && t.nx.u == u && (s != by || t.before(p))
+		}))
 	}
 	u.reset(asc)
 	return all
@@ -102,7 +112,7 @@ func (s *session) abortTask(p *iscsi.TaskManagementRequest) (iscsi.TaskResponse,
 		return iscsi.TaskDoesNotExist, nil
 	}
 	if r := s.kept[p.RefCmdSN]; r != nil {
-		s.srv.buffers.put(r.takeData())
+		r.drop()
 	}
 	s.kept[p.RefCmdSN] = nil
 	return iscsi.TaskFunctionComplete, nil
@@ -206,7 +216,7 @@ func (s *session) abort(match func(*task) bool) []taskRef {
 	return busy
 }
 
-// abandon aborts all tasks of the session and returns when they have ended.
-func (s *session) abandon() {
-	aborting{s.abortMatching(func(*task) bool { return true })}.wait()
+// abandon aborts all tasks of the connection and returns when they have ended.
+func (c *conn) abandon() {
+	aborting{c.sess.abortMatching(func(t *task) bool { return t.c == c })}.wait()
 }

@@ -59,7 +59,7 @@ func (s *session) wake(t *task) {
 	if f := t.deferred; f != nil {
 		t.deferred = nil
 		c := t.c
-		s.spawn(func() { f(); c.push() })
+		c.spawn(func() { f(); c.push() })
 	}
 }
 

@@ -36,7 +36,7 @@ func (c *conn) watchPing(now time.Time) {
 		}
 		return
 	}
-	if now.Sub(p.changed) < interval || len(s.tasks) > 0 {
+	if now.Sub(p.changed) < interval || c.busy() {
 		return
 	}
 	p.asked = now
@@ -44,10 +44,20 @@ func (c *conn) watchPing(now time.Time) {
 		p.ttt = 0
 	}
 	nop := iscsi.NOPIn{ITT: iscsi.ReservedTag, TTT: p.ttt}
-	s.spawn(func() {
+	c.spawn(func() {
 		c.out.sendUnnumbered(s, &nop)
 		c.push()
 	})
+}
+
+// busy reports whether the connection has tasks. The caller holds s.mu.
+func (c *conn) busy() bool {
+	for _, t := range c.sess.tasks {
+		if t.c == c {
+			return true
+		}
+	}
+	return false
 }
 
 // pong notes the answer to a ping.
@@ -70,7 +80,7 @@ func (c *conn) nopOut(r *request) error {
 		return nil
 	}
 	data := r.bytes()
-	data = data[:min(len(data), c.sess.params.MaxSendDataSegmentLength)]
+	data = data[:min(len(data), c.segment())]
 	c.out.send(c.sess, &iscsi.NOPIn{LUN: p.LUN, ITT: p.ITT, TTT: iscsi.ReservedTag}, data)
 	return nil
 }

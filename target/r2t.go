@@ -60,7 +60,7 @@ func (w *sender) sendR2T(s *session, p iscsi.R2T) {
 // feedStarved lets the tasks that waited for their turn ask again. The caller
 // holds s.mu.
 func (s *session) feedStarved() {
-	if len(s.starved) == 0 || s.closed {
+	if len(s.starved) == 0 {
 		return
 	}
 	waiting := s.starved
@@ -70,33 +70,33 @@ func (s *session) feedStarved() {
 		if s.tasks[ref.itt] != t || t.serial != ref.serial || t.complete || t.aborted {
 			continue
 		}
-		t.pins++
-		s.conn.workers.Go(func() {
+		c := t.c
+		if c.spawn(func() {
 			t.sendR2Ts()
 			t.unpin()
-			s.conn.push()
-		})
+			c.push()
+		}) {
+			t.pins++
+		}
 	}
 }
 
-// expire fails the tasks whose data has been awaited since before limit (Unix
-// nanoseconds): the initiator is told, and late data is dropped.
-func (s *session) expire(limit int64) {
+// expire fails the connection's tasks whose data has been awaited since before
+// limit (Unix nanoseconds): the initiator is told, and late data is dropped.
+func (c *conn) expire(limit int64) {
+	s := c.sess
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return
-	}
 	for _, t := range s.tasks {
-		if len(t.out.bursts) == 0 || t.out.since >= limit || t.pins > 0 || t.complete || t.aborted {
+		if t.c != c || c.gone || len(t.out.bursts) == 0 || t.out.since >= limit || t.pins > 0 || t.complete || t.aborted {
 			continue
 		}
 		t.fail(errDataTimeout)
 		t.complete = true
 		t.pins++
-		s.conn.workers.Go(func() {
+		c.spawn(func() {
 			t.respond()
-			s.conn.push()
+			c.push()
 		})
 	}
 }

@@ -9,10 +9,16 @@ import (
 
 // request is a PDU from the initiator with its data.
 type request struct {
+	c    *conn // that it came by, and that its answer goes to
 	bhs  iscsi.BHS
 	ahs  []byte
 	data *buffer
 	n    int // bytes of data
+
+	task    *task              // of a SCSI command, until it is carried out
+	final   bool               // no unsolicited data follows it
+	refusal iscsi.RejectReason // why it is not carried out; 0: it is
+	why     string
 }
 
 // bytes returns the data, valid while the request has it.
@@ -28,6 +34,16 @@ func (r *request) takeData() *buffer {
 	b := r.data
 	r.data, r.n = nil, 0
 	return b
+}
+
+// drop lets go of what the request still has.
+func (r *request) drop() {
+	r.c.srv.buffers.put(r.takeData())
+	if r.task != nil {
+		r.task.free()
+		r.task = nil
+	}
+	r.refusal = 0
 }
 
 // receive takes the PDU whose header is in c.req.
@@ -77,32 +93,69 @@ func (c *conn) receiveRequest() error {
 			return c.dataError(err)
 		}
 	}
-	if !r.bhs.Immediate() && !c.sess.admit(r) {
-		return nil
-	}
-	if err := c.execute(r); err != nil {
-		return err
-	}
-	for r := c.sess.nextKept(); r != nil; r = c.sess.nextKept() {
-		err := c.execute(r)
-		c.srv.buffers.put(r.takeData())
-		if err != nil {
+	if r.bhs.Opcode() == iscsi.OpSCSICommand && !c.sess.discovery() {
+		if err := c.newTask(r); err != nil {
 			return err
 		}
 	}
+	turn, more := c.sess.admit(r)
+	if !turn {
+		return nil
+	}
+	if err := c.execute(r); err != nil || !more {
+		return err
+	}
+	return c.executeKept()
+}
+
+// executeKept carries out the requests whose turn has come that came early, by
+// whatever connection.
+func (c *conn) executeKept() error {
+	var ended error
+	for r := c.sess.nextKept(); r != nil; r = c.sess.nextKept() {
+		err := r.c.execute(r)
+		r.drop()
+		if r.c == c {
+			ended = errors.Join(ended, err)
+			continue
+		}
+		r.c.push()
+		if err != nil {
+			r.c.close(err)
+		}
+	}
+	return ended
+}
+
+// newTask makes the task of the SCSI command in hand.
+func (c *conn) newTask(r *request) error {
+	if err := c.cmd.Decode(&r.bhs); err != nil {
+		return err
+	}
+	if err := c.cmd.DecodeAHS(r.ahs); err != nil {
+		r.refusal, r.why = iscsi.RejectInvalidField, err.Error()
+		return nil
+	}
+	r.task, r.final = c.srv.tasks.Get().(*task), c.cmd.Final
+	r.task.start(c)
 	return nil
 }
 
-// execute carries out a request whose turn it is.
+// execute carries out a request of the connection whose turn it is. Another
+// connection's goroutine may do so.
 func (c *conn) execute(r *request) error {
 	op := r.bhs.Opcode()
 	if c.sess.discovery() && (op == iscsi.OpSCSICommand || op == iscsi.OpTaskManagementRequest) {
+		r.refusal, r.why = iscsi.RejectProtocolError, "a discovery session has no logical units"
+	}
+	if r.refusal != 0 {
 		c.sess.done(r)
-		c.reject(r, iscsi.RejectProtocolError, "a discovery session has no logical units")
+		c.reject(r, r.refusal, r.why)
 		return nil
 	}
 	if op == iscsi.OpSCSICommand {
-		return c.scsiCommand(r)
+		c.scsiCommand(r)
+		return nil
 	}
 	c.sess.done(r) // answered at once, or by what does not count as a command
 	switch op {

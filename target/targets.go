@@ -178,12 +178,11 @@ func (s *session) nexus(number int) *nexus {
 	return (*nexuses)[number]
 }
 
-// drop ends the session for a reason.
-func (s *session) drop(reason error) { s.conn.close(reason) }
-
 // askToLogOut asks the session's initiator to end it.
 func (s *session) askToLogOut(within time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.spawn(func() { s.conn.askToLogOut(within) })
+	for _, c := range s.conns {
+		c.spawn(func() { c.askToLogOut(within) })
+	}
 }

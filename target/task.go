@@ -12,9 +12,6 @@ import (
 // not. It has then done nothing, or what it will go on from.
 var errWait = errors.New("target: would have to wait")
 
-// errNoTask refuses a command whose session is over.
-var errNoTask = errors.New("target: the session is over")
-
 // task is a SCSI command from its arrival to its response.
 //
 // Its steps, taking a burst of data (consume) and carrying out the command
@@ -86,7 +83,7 @@ func (t *task) start(c *conn) {
 	t.attribute, t.immediate = p.Attribute, p.Immediate
 	t.cdb = p.CDB
 	t.write = p.Write
-	t.segment = min(t.s.params.MaxSendDataSegmentLength, maxSegment)
+	t.segment = c.segment()
 	switch {
 	case p.Write:
 		t.expOut, t.expIn = p.ExpectedLength, p.BidiReadLength
@@ -112,60 +109,16 @@ func (t *task) free() {
 	srv.tasks.Put(t)
 }
 
-// scsiCommand starts the task of a SCSI command.
-func (c *conn) scsiCommand(r *request) error {
-	if err := c.cmd.Decode(&r.bhs); err != nil {
-		return err
-	}
-	if err := c.cmd.DecodeAHS(r.ahs); err != nil {
-		c.sess.done(r)
-		c.reject(r, iscsi.RejectInvalidField, err.Error())
-		return nil
-	}
-	t := c.srv.tasks.Get().(*task)
-	t.start(c)
-	if reason, err := c.sess.begin(t); err != nil {
-		t.free()
-		return err
-	} else if reason != 0 {
-		t.free()
-		c.sess.done(r)
-		c.reject(r, reason, "")
-		return nil
-	}
+// scsiCommand carries out a SCSI command, whose task is in the task set.
+func (c *conn) scsiCommand(r *request) {
+	t := r.task
+	r.task = nil
 	t.prepare()
 	if t.failed || t.want == 0 {
 		t.run(false) // data that comes along is dropped
-		return nil
+		return
 	}
-	t.receiveFirst(r, c.cmd.Final)
-	return nil
-}
-
-// begin enters a task, with one pin, or says why to reject its command.
-func (s *session) begin(t *task) (iscsi.RejectReason, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return 0, errNoTask
-	}
-	if _, twice := s.tasks[t.itt]; twice {
-		return iscsi.RejectTaskInProgress, nil
-	}
-	if t.immediate {
-		if s.immediates >= int(s.depth) {
-			return iscsi.RejectTooManyImmediate, nil
-		}
-		s.immediates++
-	}
-	s.starts++
-	t.serial, t.pins = s.starts, 1
-	if number, ok := t.lun.Number(); ok {
-		t.nx = s.nexus(number) // before anybody looks for tasks of a nexus
-	}
-	s.tasks[t.itt] = t
-	s.enqueue(t)
-	return 0, nil
+	t.receiveFirst(r, r.final)
 }
 
 // end takes a task out of the session. The caller holds s.mu, and the last pin
@@ -202,6 +155,9 @@ func (t *task) unpin() {
 		t.respond()
 	}
 }
+
+// resting reports whether nobody works on the task. The caller holds session.mu.
+func (t *task) resting() bool { return t.pins == 0 || t.pins == 1 && t.deferred != nil }
 
 // finish makes a task complete and gives up the caller's pin.
 func (t *task) finish() {
@@ -267,13 +223,11 @@ func (t *task) runLater() { t.run(true) }
 func (t *task) later(f func()) {
 	c, s := t.c, t.s
 	s.mu.Lock()
-	if !s.closed {
-		c.workers.Go(func() { f(); c.push() })
-		s.mu.Unlock()
-		return
-	}
+	spawned := c.spawn(func() { f(); c.push() })
 	s.mu.Unlock()
-	t.unpin() // aborted like all tasks of the session
+	if !spawned {
+		t.unpin() // aborted like all tasks of the connection
+	}
 }
 
 // push sends what is queued. It is for goroutines other than the connection's

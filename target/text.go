@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"sync"
 
 	"github.com/bootlun/bootlun/iscsi"
 )
@@ -15,6 +16,7 @@ const maxAnswer = 1 << 20
 // textExchange is a text negotiation in full feature phase that takes several
 // PDUs (RFC 7143, 11.10): one at a time.
 type textExchange struct {
+	mu  sync.Mutex // requests that came early are another connection's goroutine to carry out
 	in  iscsi.TextAssembler
 	out iscsi.TextSplitter
 	ttt uint32 // of the response that was not the last; ReservedTag: none is under way
@@ -27,8 +29,10 @@ func (c *conn) textRequest(r *request) error {
 		return err
 	}
 	x := &c.texts
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	if p.TTT == iscsi.ReservedTag { // a new exchange, which ends any other
-		*x = textExchange{ttt: iscsi.ReservedTag}
+		x.in, x.out, x.ttt = iscsi.TextAssembler{}, iscsi.TextSplitter{}, iscsi.ReservedTag
 	} else if p.TTT != x.ttt || x.ttt == iscsi.ReservedTag {
 		c.reject(r, iscsi.RejectProtocolError, "a text request of no exchange that is under way")
 		return nil
@@ -62,7 +66,7 @@ func (c *conn) textRequest(r *request) error {
 		c.reject(r, iscsi.RejectOutOfResources, "the answer is too long")
 		return nil
 	}
-	x.out = iscsi.NewTextSplitter(answer, min(c.sess.params.MaxSendDataSegmentLength, maxSegment))
+	x.out = iscsi.NewTextSplitter(answer, c.segment())
 	c.sendText(&p)
 	return nil
 }
@@ -121,9 +125,7 @@ func (c *conn) redeclare(value string) bool {
 	if err != nil || n < 512 || n > iscsi.MaxDataSegmentLength {
 		return false
 	}
-	c.sess.mu.Lock()
-	defer c.sess.mu.Unlock()
-	c.sess.params.MaxSendDataSegmentLength = int(n)
+	c.maxSend.Store(int64(n))
 	return true
 }
 
