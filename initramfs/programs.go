@@ -28,7 +28,8 @@ const recipe = "1"
 
 // buildTag chooses u-root's shell without a line editor: an editor wants a
 // terminal that answers, and a serial console may have none at its other end.
-const buildTag = "goshsmall"
+// And an ibft without YAML, whose reader is nearly a megabyte.
+const buildTag = "goshsmall,bootlun_small"
 
 // programs are Go commands that are compiled into one part of the image.
 type programs struct {

@@ -8,35 +8,40 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/bootlun/bootlun/ibft"
+	"golang.org/x/term"
 )
 
-const buildUsage = `Make a table from settings or from JSON.
-
-Usage:
-  ibft build --root-path URI --initiator NAME [flags]
-  ibft build JSON [flags]
-
-A root path is what DHCP option 17 says (RFC 4173):
+func buildCommand() *command {
+	c := newCommand("build", "make a table from settings, or from YAML or JSON",
+		"--root-path URI --initiator NAME [flags]", "FILE [flags]")
+	c.text = `A root path is what DHCP option 17 says (RFC 4173):
 iscsi:<server>:<protocol>:<port>:<LUN>:<target>, where all but server and target
-may be empty. Several --root-path are several ways to the disk. JSON is a file, or
-- for standard input, in the form of "ibft show --json --reveal-secrets".
+may be empty. Several --root-path are several ways to the disk.
 
-Secrets are read from a file, never taken from the command line.
+FILE, or - for standard input, holds YAML or JSON in the form of
+"ibft show --yaml --reveal-secrets"; it holds all that a table can, several NICs too.
 
-Examples:
-  ibft build --root-path iscsi:192.0.2.1::::iqn.2026-01.com.example:disk \
-      --initiator iqn.2026-01.com.example:machine --ip 192.0.2.10/24 \
-      --gateway 192.0.2.254 --mac 52:54:00:12:34:56 --out table.bin
-  qemu-system-x86_64 -acpitable file=table.bin ...
-
-  ibft show table.bin --json --reveal-secrets > table.json
-  ibft build table.json --cpio --out ibft.cpio
-  cat ibft.cpio initrd.img > initrd-with-ibft.img
-`
+Secrets are read from a file, never taken from the command line.`
+	c.examples = []example{
+		{"ibft build --root-path iscsi:192.0.2.1::::iqn.2026-01.com.example:disk \\\n" +
+			"    --initiator iqn.2026-01.com.example:machine --ip 192.0.2.10/24 \\\n" +
+			"    --gateway 192.0.2.254 --mac 52:54:00:12:34:56 --out table.bin", ""},
+		{"qemu-system-x86_64 -acpitable file=table.bin ...", ""},
+		{"ibft show table.bin --yaml --reveal-secrets > table.yaml", ""},
+		{"ibft build table.yaml --cpio --out ibft.cpio", ""},
+		{"cat ibft.cpio initrd.img > initrd-with-ibft.img", ""},
+	}
+	c.max = 1
+	b := new(buildFlags)
+	b.define(c)
+	c.run = func(ctx context.Context, rest []string, std stdio) error { return b.build(ctx, c, rest, std) }
+	return c
+}
 
 // buildFlags are what build is told.
 type buildFlags struct {
@@ -44,11 +49,11 @@ type buildFlags struct {
 	ip                                netip.Prefix
 	chapSecretFile, reverseSecretFile string
 	options                           ibft.BuildOptions
-	cpio                              bool
+	cpio, hex                         bool
 	out                               string
 }
 
-func (b *buildFlags) define(c command) {
+func (b *buildFlags) define(c *command) {
 	s := &b.settings
 	c.Func("root-path", "where the disk is, a `URI`; repeat for several paths", func(v string) error {
 		s.RootPaths = append(s.RootPaths, v)
@@ -71,23 +76,27 @@ func (b *buildFlags) define(c command) {
 	c.StringVar(&b.chapSecretFile, "chap-secret-file", "", "the `FILE` that holds its secret, or -")
 	c.StringVar(&s.ReverseCHAPName, "reverse-chap-name", "", "the `NAME` by which the target proves itself")
 	c.StringVar(&b.reverseSecretFile, "reverse-chap-secret-file", "", "the `FILE` that holds its secret, or -")
-	c.TextVar(&b.options.Layout, "layout", ibft.LayoutOwn, "`LAYOUT` of the bytes: aligned, ipxe, edk2, packed")
-	c.Func("signature", "`SIGNATURE` of the table: iBFT, IBFT, BIFT", func(v string) error {
+	c.choice("layout", "`LAYOUT` of the bytes: aligned, ipxe, edk2, packed", []string{"aligned", "ipxe", "edk2", "packed"}, false,
+		func(v string) error { return b.options.Layout.UnmarshalText([]byte(v)) })
+	c.choice("signature", "`SIGNATURE` of the table: iBFT, IBFT, BIFT", []string{"iBFT", "IBFT", "BIFT"}, false, func(v string) error {
 		b.options.Signature = ibft.Signature(v)
 		return nil
 	})
 	c.IntVar(&b.options.MaxSize, "max-size", 0, "fail if the table takes more than `BYTES`")
 	c.BoolVar(&b.cpio, "cpio", false, "wrap the table in an early initial RAM disk, which hands it to Linux")
-	c.StringVar(&b.out, "out", "-", "write to `FILE`, - for standard output")
+	c.BoolVar(&b.hex, "hex", false, "write hexadecimal, 16 bytes a line")
+	c.outFlags(&b.out, "-", "write to `FILE`, - for standard output")
 }
 
-func build(ctx context.Context, args []string, std stdio) error {
-	c := newCommand("build", buildUsage)
-	var b buildFlags
-	b.define(c)
-	rest, err := c.parse(args, 1, std)
-	if err != nil {
-		return err
+// outFlags defines --out, and -o as its short form.
+func (c *command) outFlags(to *string, otherwise, usage string) {
+	c.StringVar(to, "out", otherwise, usage)
+	c.StringVar(to, "o", otherwise, "short for --out `FILE`")
+}
+
+func (b *buildFlags) build(ctx context.Context, c *command, rest []string, std stdio) error {
+	if b.cpio && b.hex {
+		return usageError{errors.New("build: one of --cpio and --hex, see ibft build --help")}
 	}
 	table, err := b.table(ctx, c, rest, std.in)
 	if err != nil {
@@ -97,25 +106,37 @@ func build(ctx context.Context, args []string, std stdio) error {
 	if err != nil {
 		return err
 	}
-	if b.cpio {
+	switch {
+	case b.cpio:
 		if raw, err = ibft.EarlyCPIO(raw); err != nil {
 			return err
 		}
+	case b.hex:
+		return writeText(b.out, []byte(hexLines(raw)), std.out)
 	}
 	return writeOut(b.out, raw, std.out)
 }
 
-// table makes the table of the JSON that is named in rest, or else of the flags.
-func (b *buildFlags) table(ctx context.Context, c command, rest []string, stdin io.Reader) (*ibft.Table, error) {
+// hexLines returns bytes in hexadecimal, 16 a line.
+func hexLines(raw []byte) string {
+	var b strings.Builder
+	for line := range slices.Chunk(raw, hexColumns) {
+		fmt.Fprintf(&b, "% x\n", line)
+	}
+	return b.String()
+}
+
+// table makes the table of the YAML or JSON that is named in rest, or else of the flags.
+func (b *buildFlags) table(ctx context.Context, c *command, rest []string, stdin io.Reader) (*ibft.Table, error) {
 	if len(rest) == 1 {
 		if name := b.firstSetting(c); name != "" {
-			return nil, usageError{fmt.Errorf("build: --%s goes with --root-path, not with JSON", name)}
+			return nil, usageError{fmt.Errorf("build: --%s goes with --root-path, not with a file", name)}
 		}
-		return importFile(ctx, ibft.FormatJSON, rest[0], stdin)
+		return readText(rest[0], stdin)
 	}
 	s := b.settings
 	if len(s.RootPaths) == 0 || s.InitiatorName == "" {
-		return nil, usageError{errors.New("build: wants either JSON or --root-path and --initiator, see ibft build --help")}
+		return nil, usageError{errors.New("build: wants either a file or --root-path and --initiator, see ibft build --help")}
 	}
 	if b.ip.IsValid() {
 		s.NIC.IP, s.NIC.PrefixLen, s.NIC.Origin = b.ip.Addr(), uint8(b.ip.Bits()), ibft.OriginManual
@@ -134,10 +155,10 @@ func (b *buildFlags) table(ctx context.Context, c command, rest []string, stdin 
 }
 
 // firstSetting returns the name of a flag that was given and says what a table holds, or nothing.
-func (b *buildFlags) firstSetting(c command) (name string) {
+func (b *buildFlags) firstSetting(c *command) (name string) {
 	c.Visit(func(f *flag.Flag) {
 		switch f.Name {
-		case "layout", "signature", "max-size", "cpio", "out":
+		case "layout", "signature", "max-size", "cpio", "hex", "out", "o":
 		default:
 			name = f.Name
 		}
@@ -165,16 +186,40 @@ func parseVLAN(s string) (uint16, error) {
 	return uint16(id), nil
 }
 
+// readText reads a table in JSON or in YAML.
+func readText(name string, stdin io.Reader) (*ibft.Table, error) {
+	text, err := readFile(name, stdin)
+	if err != nil {
+		return nil, err
+	}
+	read := parseYAML
+	if strings.HasPrefix(strings.TrimSpace(string(text)), "{") {
+		read = parseJSON
+	}
+	table, err := read(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return table, nil
+}
+
+func parseJSON(text []byte) (*ibft.Table, error) {
+	return ibft.Import(context.Background(), ibft.FormatJSON, text, nil) // which looks nothing up
+}
+
+// writeText writes text, which holds secrets as the case may be.
+func writeText(name string, text []byte, stdout io.Writer) error {
+	if name != "-" {
+		return os.WriteFile(name, text, 0o600)
+	}
+	_, err := stdout.Write(text)
+	return err
+}
+
 // writeOut writes bytes that are no text. What it puts in a file holds secrets, so others may not read it.
 func writeOut(name string, b []byte, stdout io.Writer) error {
-	if name != "-" {
-		return os.WriteFile(name, b, 0o600)
+	if f, ok := stdout.(*os.File); ok && name == "-" && term.IsTerminal(int(f.Fd())) {
+		return errors.New("a table is no text for a terminal: use --out FILE, or a pipe")
 	}
-	if f, ok := stdout.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			return errors.New("a table is no text for a terminal: use --out FILE, or a pipe")
-		}
-	}
-	_, err := stdout.Write(b)
-	return err
+	return writeText(name, b, stdout)
 }

@@ -1,8 +1,7 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -11,85 +10,53 @@ import (
 	"github.com/bootlun/bootlun/ibft"
 )
 
-const checkUsage = `Say what is wrong with a table.
-
-Usage:
-  ibft check [SOURCE] [flags]
-
-SOURCE is as for "ibft show". A broken table is judged as well as a good one. The
+func checkCommand() *command {
+	c := newCommand("check", "say what is wrong with a table", "[SOURCE] [flags]", "--rules")
+	c.text = `SOURCE is as for "ibft show". A broken table is judged as well as a good one. The
 measure is the specification; --for asks programs that read or pass on tables too:
-linux, linux-before-5.6, open-iscsi, dracut, freebsd, windows, esxi, xen, qemu,
-early-cpio, or all.
+
+  ` + strings.Join(names(ibft.Consumers()), "\n  ") + `
+  all
 
 Errors break the specification or the boot, warnings are read otherwise than they
-were meant by somebody, notes are worth knowing.
-
-Examples:
-  ibft check                               this machine's table
-  ibft check table.bin --for linux,dracut
-  ibft check table.bin --for all --json
-  ibft check --rules                       all there is to be found
-
-Exit codes: 0 neither errors nor warnings, 1 some, 2 the source cannot be read.
-`
-
-func check(args []string, std stdio) error {
-	c := newCommand("check", checkUsage)
+were meant by somebody, notes are worth knowing.`
+	c.exits = "0 neither errors nor warnings, 1 some, 2 the source cannot be read"
+	c.examples = []example{
+		{"ibft check", "this machine's table"},
+		{"ibft check table.bin --for linux,dracut", ""},
+		{"ibft check table.bin --for all --json", ""},
+		{"ibft check --rules", "all there is to be found"},
+	}
+	c.max = 1
 	asJSON := c.Bool("json", false, "print JSON")
 	rules := c.Bool("rules", false, "print the rules instead")
-	root := c.String("root", "/", "look for this machine's tables under `DIR`/sys and DIR/dev")
+	root := c.root()
 	var o ibft.CheckOptions
-	c.Func("for", "judge as these `CONSUMERS` do too, joined by commas", func(v string) (err error) {
-		o.Consumers, err = parseConsumers(o.Consumers, v)
-		return err
-	})
-	rest, err := c.parse(args, 1, std)
-	if err != nil {
-		return err
-	}
-	if *rules {
-		return printRules(std.out, *asJSON)
-	}
-	f, err := checkSource(rest, *root, std)
-	if err != nil {
-		return exitError{err, exitUnreadable}
-	}
-	found := ibft.Check(f.Raw, o)
-	if *asJSON {
-		err = printJSON(std.out, found)
-	} else {
-		err = printFindings(std.out, f.Source, found)
-	}
-	if err == nil && slices.ContainsFunc(found, func(f ibft.Finding) bool { return f.Severity >= ibft.Warning }) {
-		err = exitError{nil, exitFailed}
-	}
-	return err
-}
-
-// checkSource returns what is to be judged: bytes, whatever they are worth.
-func checkSource(rest []string, root string, std stdio) (ibft.Found, error) {
-	if len(rest) == 1 {
-		return checkFile(rest[0], std.in)
-	}
-	found, err := ibft.Find(ibft.FindOptions{Root: root})
-	for _, f := range found {
-		if f.Raw != nil {
-			return f, nil
+	c.choice("for", "judge as these `CONSUMERS` do too, joined by commas", append(names(ibft.Consumers()), "all"), true,
+		func(v string) (err error) {
+			o.Consumers, err = parseConsumers(o.Consumers, v)
+			return err
+		})
+	c.run = func(ctx context.Context, rest []string, std stdio) error {
+		if *rules {
+			return printRules(std, *asJSON)
 		}
+		f, err := rawTable(ctx, rest, *root, std)
+		if err != nil {
+			return exitError{err, exitUnreadable}
+		}
+		found := ibft.Check(f.Raw, o)
+		if *asJSON {
+			err = printJSON(std.out, list(found))
+		} else {
+			err = printFindings(std, f.Source, found)
+		}
+		if err == nil && slices.ContainsFunc(found, func(f ibft.Finding) bool { return f.Severity >= ibft.Warning }) {
+			err = exitError{nil, exitFailed}
+		}
+		return err
 	}
-	return ibft.Found{}, errors.Join(err, errors.New("this machine has no table whose bytes can be read, "+
-		"neither in low memory nor in ACPI (root alone may read these)"))
-}
-
-func checkFile(name string, stdin io.Reader) (ibft.Found, error) {
-	found, err := decodeSource(name, stdin)
-	if err != nil {
-		return ibft.Found{}, err
-	}
-	if len(found[0].Raw) == 0 {
-		return ibft.Found{}, fmt.Errorf("%s: nothing in it", name)
-	}
-	return found[0], nil
+	return c
 }
 
 // parseConsumers adds those of a list to have.
@@ -109,7 +76,7 @@ func parseConsumers(have []ibft.Consumer, names string) ([]ibft.Consumer, error)
 	return have, nil
 }
 
-func printFindings(w io.Writer, source string, found []ibft.Finding) error {
+func printFindings(std stdio, source string, found []ibft.Finding) error {
 	var b strings.Builder
 	var count [ibft.Error + 1]int
 	for _, f := range found {
@@ -118,42 +85,36 @@ func printFindings(w io.Writer, source string, found []ibft.Finding) error {
 		if f.Consumer != "" {
 			who = " for " + string(f.Consumer)
 		}
-		fmt.Fprintf(&b, "%s%s: %s: %s\n", f.Severity, who, f.Where(), printable(f.Message))
+		fmt.Fprintf(&b, "%s%s: %s: %s\n", std.paint(severityColour(f.Severity), f.Severity.String()), who, f.Where(), printable(f.Message))
 		fmt.Fprintf(&b, "  bytes %#x to %#x, rule %s (%s)\n", f.Offset, f.Offset+f.Length-1, f.Rule, f.Section)
 		fmt.Fprintf(&b, "  remedy: %s\n\n", f.Remedy)
 	}
 	fmt.Fprintf(&b, "%s: %s, %s, %s\n", printable(source),
-		plural(count[ibft.Error], "error"), plural(count[ibft.Warning], "warning"), plural(count[ibft.Note], "note"))
-	_, err := io.WriteString(w, b.String())
+		std.count(ibft.Error, count[ibft.Error]), std.count(ibft.Warning, count[ibft.Warning]), std.count(ibft.Note, count[ibft.Note]))
+	_, err := io.WriteString(std.out, b.String())
 	return err
 }
 
-func plural(n int, what string) string {
+// count returns "2 errors", in its colour if there are any.
+func (s stdio) count(severity ibft.Severity, n int) string {
+	text := fmt.Sprintf("%d %s", n, severity)
 	if n != 1 {
-		what += "s"
+		text += "s"
 	}
-	return fmt.Sprintf("%d %s", n, what)
+	if n == 0 {
+		return text
+	}
+	return s.paint(severityColour(severity), text)
 }
 
-func printRules(w io.Writer, asJSON bool) error {
+func printRules(std stdio, asJSON bool) error {
 	if asJSON {
-		return printJSON(w, ibft.Rules())
+		return printJSON(std.out, ibft.Rules())
 	}
 	var b strings.Builder
 	for _, r := range ibft.Rules() {
-		fmt.Fprintf(&b, "%s (%s; %s)\n  %s\n", r.ID, r.Severity, r.Section, r.Summary)
+		fmt.Fprintf(&b, "%s (%s; %s)\n  %s\n", std.paint(bold, r.ID), std.paint(severityColour(r.Severity), r.Severity.String()), r.Section, r.Summary)
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(std.out, b.String())
 	return err
-}
-
-// printJSON prints a list, an empty one as [].
-func printJSON[T any](w io.Writer, list []T) error {
-	if list == nil {
-		list = []T{}
-	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(list)
 }

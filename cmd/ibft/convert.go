@@ -15,17 +15,47 @@ import (
 	"github.com/bootlun/bootlun/ibft"
 )
 
-// convertUsage ends with the formats, see convertHelp.
-const convertUsage = `Turn a table into what other programs read, or what they say into a table.
+// formatYAML is the one format that package ibft, which needs the standard library only, does not know.
+const formatYAML ibft.Format = "yaml"
 
-Usage:
-  ibft convert --to FORMAT [SOURCE] [flags]
-  ibft convert --from FORMAT [FILE] [--to FORMAT] [flags]
+// formats returns all formats: the package's, and those of a table as a whole that this command reads too.
+func formats() []ibft.FormatInfo {
+	var all []ibft.FormatInfo
+	for _, f := range ibft.Formats() {
+		f.Import = f.Import || isSource(f.Format)
+		all = append(all, f)
+		if f.Format == ibft.FormatJSON {
+			all = append(all, ibft.FormatInfo{Format: formatYAML, About: "the same as YAML", Export: true, Import: true})
+		}
+	}
+	return all
+}
 
-SOURCE is a file that holds a table, or - for standard input; without it the table
-is this machine's. With --from, FILE (- for standard input, as without it) holds
-text in that format, and without --to the table's bytes are written. Text is read
-as one NIC's settings, but for json.
+// isSource says whether a format is one that a SOURCE may have, of which any command tells by itself what it is.
+func isSource(f ibft.Format) bool {
+	switch f {
+	case ibft.FormatRaw, ibft.FormatHex, ibft.FormatACPIDump, ibft.FormatCPIO:
+		return true
+	}
+	return false
+}
+
+func formatNames(has func(ibft.FormatInfo) bool) []string {
+	var names []string
+	for _, f := range formats() {
+		if has(f) {
+			names = append(names, string(f.Format))
+		}
+	}
+	return names
+}
+
+func convertCommand() *command {
+	c := newCommand("convert", "turn a table into what other programs read, and back",
+		"--to FORMAT [SOURCE] [flags]", "--from FORMAT [FILE] [--to FORMAT] [flags]")
+	c.text = `SOURCE is as for "ibft show". With --from, FILE (- for standard input, as without
+it) holds text in that format, and without --to the table's bytes are written. Text
+is read as one NIC's settings, but for json and yaml.
 
 CHAP secrets are left out, of the table's bytes too, unless asked for. What a
 format cannot hold is said on standard error.
@@ -33,20 +63,25 @@ format cannot hold is said on standard error.
 qemu, xl and libvirt name the file that holds the table: SOURCE, or a new one that
 --table names.
 
-Examples:
-  ibft convert --to dracut table.bin
-  ibft convert --to xl --table /etc/xen/machine.ibft --reveal-secrets
-  ibft convert --from dracut /proc/cmdline --reveal-secrets --out table.bin
-  ibft convert --from dracut cmdline.txt --to netplan
-  iscsistart -f | ibft convert --from open-iscsi --to json --reveal-secrets
+` + formatsText()
+	c.examples = []example{
+		{"ibft convert --to dracut table.bin", ""},
+		{"ibft convert --to xl --table /etc/xen/machine.ibft --reveal-secrets", ""},
+		{"ibft convert --from dracut /proc/cmdline --reveal-secrets --out table.bin", ""},
+		{"ibft convert --from dhcp lease.json --to yaml", ""},
+		{"iscsistart -f | ibft convert --from open-iscsi --to json --reveal-secrets", ""},
+	}
+	c.max = 1
+	v := new(conversion)
+	v.define(c)
+	c.run = v.convert
+	return c
+}
 
-Formats:
-`
-
-func convertHelp() string {
+func formatsText() string {
 	var b strings.Builder
-	b.WriteString(convertUsage)
-	for _, f := range ibft.Formats() {
+	b.WriteString("The formats, and which way they go:\n")
+	for _, f := range formats() {
 		way := "to"
 		switch {
 		case f.Import && f.Export:
@@ -54,7 +89,7 @@ func convertHelp() string {
 		case f.Import:
 			way = "from"
 		}
-		fmt.Fprintf(&b, "  %-15s %-9s %s\n", f.Format, way, f.About)
+		fmt.Fprintf(&b, "\n  %-15s %-9s %s", f.Format, way, f.About)
 	}
 	return b.String()
 }
@@ -63,29 +98,23 @@ func convertHelp() string {
 type conversion struct {
 	from, to ibft.Format
 	reveal   bool
-	root     string
+	root     *string
 	table    string
 	out      string
 }
 
-func (v *conversion) define(c command) {
-	c.StringVar((*string)(&v.from), "from", "", "read text in `FORMAT`")
-	c.StringVar((*string)(&v.to), "to", "", "write `FORMAT`")
+func (v *conversion) define(c *command) {
+	c.choice("from", "read text in `FORMAT`", formatNames(func(f ibft.FormatInfo) bool { return f.Import }), false,
+		func(s string) error { v.from = ibft.Format(s); return nil })
+	c.choice("to", "write `FORMAT`", formatNames(func(f ibft.FormatInfo) bool { return f.Export }), false,
+		func(s string) error { v.to = ibft.Format(s); return nil })
 	c.BoolVar(&v.reveal, "reveal-secrets", false, "put CHAP secrets in, in clear")
-	c.StringVar(&v.root, "root", "/", "look for this machine's tables under `DIR`/sys and DIR/dev")
+	v.root = c.root()
 	c.StringVar(&v.table, "table", "", "write the table's bytes to `FILE`, for a format that names one")
-	c.StringVar(&v.out, "out", "-", "write to `FILE`, - for standard output")
-	c.StringVar(&v.out, "o", "-", "short for --out `FILE`")
+	c.outFlags(&v.out, "-", "write to `FILE`, - for standard output")
 }
 
-func convert(ctx context.Context, args []string, std stdio) error {
-	var v conversion
-	c := newCommand("convert", convertHelp())
-	v.define(c)
-	rest, err := c.parse(args, 1, std)
-	if err != nil {
-		return err
-	}
+func (v *conversion) convert(ctx context.Context, rest []string, std stdio) error {
 	format, err := v.check()
 	if err != nil {
 		return usageError{fmt.Errorf("convert: %w, see ibft convert --help", err)}
@@ -100,16 +129,32 @@ func convert(ctx context.Context, args []string, std stdio) error {
 			return err
 		}
 	}
-	exported, err := table.Export(v.to, options)
+	exported, err := export(table, v.to, options)
 	if err != nil {
 		return err
 	}
 	printNotes(std.err, exported)
-	if v.out == "-" && !format.Binary {
-		_, err = std.out.Write(exported.Bytes)
-		return err
+	if format.Binary {
+		return writeOut(v.out, exported.Bytes, std.out)
 	}
-	return writeOut(v.out, exported.Bytes, std.out)
+	return writeText(v.out, exported.Bytes, std.out)
+}
+
+// export is Table.Export, and knows YAML too.
+func export(table *ibft.Table, to ibft.Format, o ibft.ExportOptions) (*ibft.Exported, error) {
+	if to != formatYAML {
+		return table.Export(to, o)
+	}
+	exported, err := table.Export(ibft.FormatJSON, o)
+	if err != nil {
+		return nil, err
+	}
+	bare, err := parseJSON(exported.Bytes) // without secrets, unless they are wanted
+	if err != nil {
+		return nil, err
+	}
+	exported.Bytes, err = tableYAML(bare, true)
+	return exported, err
 }
 
 // check fills in what was left unsaid, and returns what is known of the format to write.
@@ -121,7 +166,7 @@ func (v *conversion) check() (ibft.FormatInfo, error) {
 		v.to = ibft.FormatRaw
 	}
 	var to, from ibft.FormatInfo
-	for _, f := range ibft.Formats() {
+	for _, f := range formats() {
 		if f.Format == v.to && f.Export {
 			to = f
 		}
@@ -143,20 +188,19 @@ func (v *conversion) check() (ibft.FormatInfo, error) {
 }
 
 func (v *conversion) read(ctx context.Context, rest []string, std stdio) (*ibft.Table, error) {
-	if v.from != "" {
-		name := "-"
-		if len(rest) == 1 {
-			name = rest[0]
-		}
+	name := "-"
+	if len(rest) > 0 {
+		name = rest[0]
+	}
+	switch {
+	case v.from == formatYAML, v.from == ibft.FormatJSON:
+		return readText(name, std.in)
+	case isSource(v.from):
+		rest = []string{name}
+	case v.from != "":
 		return importFile(ctx, v.from, name, std.in)
 	}
-	var found []ibft.Found
-	var err error
-	if len(rest) == 0 {
-		found, err = findTables(v.root, std.err)
-	} else {
-		found, err = readSource(rest[0], std.in)
-	}
+	found, err := tables(ctx, rest, *v.root, std)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +220,7 @@ func (v *conversion) file(table *ibft.Table, rest []string, warn io.Writer) (str
 		}
 		return filepath.Abs(v.table)
 	}
-	if len(rest) == 0 || rest[0] == "-" {
+	if len(rest) == 0 || rest[0] == "-" || strings.HasPrefix(rest[0], "qmp:") {
 		return "", usageError{fmt.Errorf("convert: format %q names a file: --table FILE is wanted, see ibft convert --help", v.to)}
 	}
 	want, err := table.Build(ibft.BuildOptions{})

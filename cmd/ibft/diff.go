@@ -1,28 +1,12 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/bootlun/bootlun/ibft"
 )
-
-const diffUsage = `Compare two tables field by field. Layout and checksum do not count.
-
-Usage:
-  ibft diff A B [flags]
-
-A and B are files that hold a table each; one of them may be - for standard input.
-Of secrets it says only that they differ.
-
-Exit codes: 0 the same, 1 they differ, 2 one cannot be read.
-
-Examples:
-  ibft diff before.bin after.bin
-  ibft diff table.bin /sys/firmware/acpi/tables/iBFT
-`
 
 // Exit codes of diff.
 const (
@@ -30,32 +14,46 @@ const (
 	exitUnreadable = 2
 )
 
-func diff(args []string, std stdio) error {
-	c := newCommand("diff", diffUsage)
+func diffCommand() *command {
+	c := newCommand("diff", "compare two tables field by field", "A B [flags]")
+	c.text = `A and B hold a table each, and are as SOURCE for "ibft show"; one of them may be -
+for standard input. Layout and checksum do not count. Of secrets it says only that
+they differ.`
+	c.exits = "0 the same, 1 they differ, 2 one cannot be read"
+	c.examples = []example{
+		{"ibft diff before.bin after.bin", ""},
+		{"ibft diff table.bin /sys/firmware/acpi/tables/iBFT", ""},
+		{"ibft diff table.bin qmp:/run/vm.sock", ""},
+	}
+	c.max = 2
 	asJSON := c.Bool("json", false, "print JSON")
-	rest, err := c.parse(args, 2, std)
-	if err != nil {
-		return err
+	c.run = func(ctx context.Context, rest []string, std stdio) error {
+		switch {
+		case len(rest) != 2:
+			return usageError{errors.New("diff: wants two tables, see ibft diff --help")}
+		case rest[0] == "-" && rest[1] == "-":
+			return usageError{errors.New("diff: only one of the two can be standard input")}
+		}
+		return diff(ctx, rest, *asJSON, std)
 	}
-	if len(rest) != 2 {
-		return usageError{errors.New("diff: wants two tables, see ibft diff --help")}
-	}
-	if rest[0] == "-" && rest[1] == "-" {
-		return usageError{errors.New("diff: only one of the two can be standard input")}
-	}
+	return c
+}
+
+func diff(ctx context.Context, sources []string, asJSON bool, std stdio) error {
 	var tables [2]*ibft.Table
-	for i, source := range rest {
-		found, err := readSource(source, std.in)
+	for i, source := range sources {
+		found, err := readSource(ctx, source, std.in)
 		if err != nil {
 			return exitError{err, exitUnreadable}
 		}
 		tables[i] = found[0].Table
 	}
 	differences := ibft.Diff(tables[0], tables[1])
-	if *asJSON {
-		err = writeDifferencesJSON(std.out, differences)
+	var err error
+	if asJSON {
+		err = printJSON(std.out, list(differences))
 	} else {
-		err = writeDifferences(std.out, differences)
+		err = printDifferences(std, differences)
 	}
 	if err == nil && len(differences) > 0 {
 		err = exitError{nil, exitDiffer}
@@ -63,23 +61,14 @@ func diff(args []string, std stdio) error {
 	return err
 }
 
-func writeDifferencesJSON(w io.Writer, differences []ibft.Difference) error {
-	if differences == nil {
-		differences = []ibft.Difference{} // an empty list, not null
-	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(differences)
-}
-
-func writeDifferences(w io.Writer, differences []ibft.Difference) error {
+func printDifferences(std stdio, differences []ibft.Difference) error {
 	for _, d := range differences {
 		a, b := orNone(d.A), orNone(d.B)
-		line := a + " > " + b
+		line := std.paint(red, a) + " > " + std.paint(green, b)
 		if a == b {
 			line = "differs"
 		}
-		if _, err := fmt.Fprintf(w, "%-28s %s\n", d.Path, line); err != nil {
+		if _, err := fmt.Fprintf(std.out, "%-28s %s\n", d.Path, line); err != nil {
 			return err
 		}
 	}

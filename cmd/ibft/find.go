@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -9,23 +9,57 @@ import (
 	"github.com/bootlun/bootlun/ibft"
 )
 
-const findUsage = `List every table on this machine, say which one Linux uses, and whether what the
-kernel shows under /sys/firmware/ibft agrees with its bytes.
+func findCommand() *command {
+	c := newCommand("find", "list every table on a machine", "[flags]", "SOURCE [flags]")
+	c.text = `It says which table Linux uses, and whether what the kernel shows of it under
+/sys/firmware/ibft agrees with its bytes. It looks in low memory (unless the machine
+boots by UEFI), in the ACPI tables and under /sys/firmware/ibft. Root alone may read
+most of these. With SOURCE, which is as for "ibft show", it lists the tables in there.`
+	c.exits = `0 there is a table and all is well, 1 there is none, Linux refuses the
+one it uses, or the kernel's view differs from it`
+	c.examples = []example{
+		{"ibft find", ""},
+		{"ibft find --json", ""},
+		{"modprobe iscsi_ibft; ibft find", "with the kernel's view"},
+		{"ibft find qmp:/run/vm.sock", "in a virtual machine's memory"},
+	}
+	c.max = 1
+	asJSON := c.Bool("json", false, "print JSON")
+	root := c.root()
+	c.run = func(ctx context.Context, rest []string, std stdio) error {
+		report, err := findReportOf(ctx, rest, *root, std)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			err = printJSON(std.out, report)
+		} else {
+			err = report.print(std)
+		}
+		if err == nil && !report.well() {
+			err = exitError{nil, exitNotWell}
+		}
+		return err
+	}
+	return c
+}
 
-Usage:
-  ibft find [flags]
-
-It looks in low memory (unless the machine boots by UEFI), in the ACPI tables and
-under /sys/firmware/ibft. Root alone may read most of these.
-
-Exit codes: 0 there is a table and all is well, 1 there is none, Linux refuses the
-one it uses, or the kernel's view differs from it.
-
-Examples:
-  ibft find
-  ibft find --json
-  modprobe iscsi_ibft; ibft find
-`
+func findReportOf(ctx context.Context, rest []string, root string, std stdio) (*findReport, error) {
+	if len(rest) > 0 {
+		found, err := decodeSource(ctx, rest[0], std.in)
+		if err != nil {
+			return nil, err
+		}
+		report := newFindReport(found)
+		report.Sysfs = "elsewhere"
+		return report, nil
+	}
+	found, err := ibft.Find(ibft.FindOptions{Root: root})
+	if err != nil {
+		fmt.Fprintf(std.err, "ibft: warning: %v\n", err)
+	}
+	return newFindReport(found), nil
+}
 
 // exitNotWell is find's exit code for a machine whose tables leave something to be desired.
 const exitNotWell = 1
@@ -33,7 +67,8 @@ const exitNotWell = 1
 // findReport is what find found.
 type findReport struct {
 	Tables []findEntry `json:"tables"`
-	// Sysfs is "agrees", "differs", "unreadable", "absent", or "alone" where no bytes were found to compare it with.
+	// Sysfs is "agrees", "differs", "unreadable", "absent", "alone" where no bytes were found to compare it with, or
+	// "elsewhere" where the tables are not this machine's.
 	Sysfs       string            `json:"sysfs"`
 	Differences []ibft.Difference `json:"differences,omitzero"`
 }
@@ -49,31 +84,6 @@ type findEntry struct {
 	Targets   int    `json:"targets"`
 	Paths     int    `json:"usable_paths"`
 	Error     string `json:"error,omitzero"`
-}
-
-func find(args []string, std stdio) error {
-	c := newCommand("find", findUsage)
-	asJSON := c.Bool("json", false, "print JSON")
-	root := c.String("root", "/", "look for this machine's tables under `DIR`/sys and DIR/dev")
-	if _, err := c.parse(args, 0, std); err != nil {
-		return err
-	}
-	found, err := ibft.Find(ibft.FindOptions{Root: *root})
-	if err != nil {
-		fmt.Fprintf(std.err, "ibft: warning: %v\n", err)
-	}
-	report := newFindReport(found)
-	if *asJSON {
-		e := json.NewEncoder(std.out)
-		e.SetIndent("", "  ")
-		err = e.Encode(report)
-	} else {
-		err = report.print(std.out)
-	}
-	if err == nil && !report.well() {
-		err = exitError{nil, exitNotWell}
-	}
-	return err
 }
 
 func newFindReport(found []ibft.Found) *findReport {
@@ -128,12 +138,12 @@ func (r *findReport) well() bool {
 	return r.Tables[0].Error == "" && r.Sysfs != "differs"
 }
 
-func (r *findReport) print(w io.Writer) error {
+func (r *findReport) print(std stdio) error {
 	var b strings.Builder
 	for _, e := range r.Tables {
 		fmt.Fprintf(&b, "%s\n", e.Source)
 		if e.Error != "" {
-			fmt.Fprintf(&b, "  broken: %s\n", printable(e.Error))
+			fmt.Fprintf(&b, "  %s: %s\n", std.paint(red, "broken"), printable(e.Error))
 		} else {
 			fmt.Fprintf(&b, "  %s, %d bytes, by %s; targets %d, usable paths %d\n", e.Signature, e.Bytes, orNone(e.MadeBy), e.Targets, e.Paths)
 		}
@@ -144,7 +154,20 @@ func (r *findReport) print(w io.Writer) error {
 			b.WriteString("  Linux uses this one\n")
 		}
 	}
-	fmt.Fprintf(&b, "%s\n  %s\n", sysfsSource, map[string]string{
+	r.printSysfs(&b)
+	if len(r.Tables) == 0 && r.Sysfs == "absent" {
+		b.Reset()
+		b.WriteString("This machine has no table, or only root may see it.\n")
+	}
+	_, err := io.WriteString(std.out, b.String())
+	return err
+}
+
+func (r *findReport) printSysfs(b *strings.Builder) {
+	if r.Sysfs == "elsewhere" {
+		return
+	}
+	fmt.Fprintf(b, "%s\n  %s\n", sysfsSource, map[string]string{
 		"absent":     "is not there: modprobe iscsi_ibft fills it from the table that Linux uses",
 		"unreadable": "cannot be read, try as root",
 		"alone":      "is there, and no bytes of a table are in sight, try as root",
@@ -152,12 +175,6 @@ func (r *findReport) print(w io.Writer) error {
 		"differs":    "differs from the bytes:",
 	}[r.Sysfs])
 	for _, d := range r.Differences {
-		fmt.Fprintf(&b, "    %-26s %s in the table, %s here\n", d.Path, orNone(d.A), orNone(d.B))
+		fmt.Fprintf(b, "    %-26s %s in the table, %s here\n", d.Path, orNone(d.A), orNone(d.B))
 	}
-	if len(r.Tables) == 0 && r.Sysfs == "absent" {
-		b.Reset()
-		b.WriteString("This machine has no table, or only root may see it.\n")
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
 }

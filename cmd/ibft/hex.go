@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/bootlun/bootlun/ibft"
@@ -17,13 +16,13 @@ const maxHex = 1 << 20
 
 // viewHex prints the bytes of a table, each range with the name of its field. The bytes of secrets are starred
 // unless they are to be revealed.
-func viewHex(w io.Writer, raw []byte, reveal bool) error {
+func viewHex(std stdio, raw []byte, reveal bool) error {
 	var out bytes.Buffer
 	structure := ""
 	for i, f := range ibft.Fields(raw) {
 		if f.Structure != structure || i == 0 {
 			structure = f.Structure
-			fmt.Fprintf(&out, "%s\n", sectionName(structure))
+			fmt.Fprintf(&out, "%s\n", std.paint(bold, sectionName(structure)))
 		}
 		b := raw[f.Offset:][:f.Length]
 		value := f.Value
@@ -41,7 +40,7 @@ func viewHex(w io.Writer, raw []byte, reveal bool) error {
 			label = ""
 		}
 	}
-	_, err := w.Write(out.Bytes())
+	_, err := std.out.Write(out.Bytes())
 	return err
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"strings"
@@ -16,28 +15,39 @@ const (
 	exitUsage  = 2 // it was asked for wrongly
 )
 
-const help = `Show and build iSCSI Boot Firmware Tables (iBFT), by which firmware tells an
-operating system where its disk is.
+// about is what the program is, for its help and its man page.
+const about = `Show, judge, make and translate iSCSI Boot Firmware Tables (iBFT), by which
+firmware tells an operating system where its disk is.`
 
-Usage:
-  ibft show [SOURCE]     print a table: this machine's, or one in a file
-  ibft build [JSON]      make a table from a root path or from JSON
-  ibft check [SOURCE]    say what is wrong with a table
-  ibft set FIELD=VALUE   change fields of a table
-  ibft diff A B          compare two tables field by field
-  ibft find              list every table on this machine
-  ibft convert           turn a table into what other programs read, and back
-  ibft COMMAND --help    say more about one command
+// programExits say what the exit codes mean, where a command has none of its own.
+const programExits = "0 done, 1 failed, 2 wrong usage"
 
-Examples:
-  ibft show
-  ibft show table.bin --json
-  ibft build --root-path iscsi:192.0.2.1::::iqn.2026-01.com.example:disk \
-      --initiator iqn.2026-01.com.example:machine --ip 192.0.2.10/24 \
-      --mac 52:54:00:12:34:56 --out table.bin
+func programExamples() []example {
+	return []example{
+		{"ibft show", "this machine's table"},
+		{"ibft check table.bin --for linux,dracut", "what is wrong with one in a file"},
+		{"ibft convert --to dracut table.bin", "what it says, as a kernel command line"},
+		{"ibft build --root-path iscsi:192.0.2.1::::iqn.2026-01.com.example:disk \\\n" +
+			"    --initiator iqn.2026-01.com.example:machine --ip 192.0.2.10/24 \\\n" +
+			"    --mac 52:54:00:12:34:56 --out table.bin", ""},
+		{". <(ibft completion bash)", "complete what you type"},
+	}
+}
 
-Exit codes: 0 done, 1 failed, 2 wrong usage.
-`
+func printHelp(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\nUsage:\n  ibft COMMAND [ARGUMENTS] [FLAGS]\n\nCommands:\n", about)
+	for _, c := range commands() {
+		fmt.Fprintf(&b, "  %-11s %s\n", c.Name(), c.about)
+	}
+	b.WriteString("\nibft COMMAND --help says more about one of them.\n\nExamples:\n")
+	for _, e := range programExamples() {
+		b.WriteString(e.String())
+	}
+	fmt.Fprintf(&b, "\nExit codes: %s.\n", programExits)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
 
 // usageError is an error in how the command was called.
 type usageError struct{ error }
@@ -52,95 +62,50 @@ type exitError struct {
 type stdio struct {
 	in       io.Reader
 	out, err io.Writer
+	colour   bool // out takes colours
 }
 
 // run carries out one command line, without the program's name, and returns the exit code.
 func run(ctx context.Context, args []string, in io.Reader, out, errout io.Writer) int {
-	err := dispatch(ctx, args, stdio{in, out, errout})
+	err := dispatch(ctx, args, stdio{in, out, errout, takesColour(out)})
 	var usage usageError
 	var exit exitError
+	code := exitFailed
 	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
+	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
-		fmt.Fprintf(errout, "ibft: %v\n", err)
-		return exitUsage
+		code = exitUsage
 	case errors.As(err, &exit):
-		if exit.error != nil {
-			fmt.Fprintf(errout, "ibft: %s\n", strings.TrimPrefix(exit.Error(), "ibft: "))
-		}
-		return exit.code
-	default:
-		fmt.Fprintf(errout, "ibft: %s\n", strings.TrimPrefix(err.Error(), "ibft: "))
-		return exitFailed
+		code, err = exit.code, exit.error
 	}
+	if err != nil {
+		fmt.Fprintf(errout, "ibft: %s\n", strings.TrimPrefix(err.Error(), "ibft: "))
+	}
+	return code
 }
 
 func dispatch(ctx context.Context, args []string, std stdio) error {
 	if len(args) == 0 {
-		fmt.Fprint(std.err, help)
+		if err := printHelp(std.err); err != nil {
+			return err
+		}
 		return usageError{errors.New("no command given")}
 	}
-	switch name, rest := args[0], args[1:]; name {
-	case "show":
-		return show(rest, std)
-	case "build":
-		return build(ctx, rest, std)
-	case "check":
-		return check(rest, std)
-	case "set":
-		return set(rest, std)
-	case "diff":
-		return diff(rest, std)
-	case "find":
-		return find(rest, std)
-	case "convert":
-		return convert(ctx, rest, std)
+	name, rest := args[0], args[1:]
+	switch name {
 	case "help", "-h", "-help", "--help":
-		_, err := fmt.Fprint(std.out, help)
-		return err
-	default:
-		return usageError{fmt.Errorf("unknown command %q: it is one of show, build, check, set, diff, find, convert, see ibft --help", name)}
+		if len(rest) > 0 {
+			name, rest = rest[0], []string{"--help"}
+			break
+		}
+		return printHelp(std.out)
+	case completeName:
+		return complete(rest, std.out)
 	}
-}
-
-// command is one command's flags and help.
-type command struct {
-	*flag.FlagSet
-	usage string // its synopsis, what it does, and examples
-}
-
-func newCommand(name, usage string) command {
-	c := command{flag.NewFlagSet(name, flag.ContinueOnError), usage}
-	c.SetOutput(io.Discard)
-	c.Usage = func() {}
-	return c
-}
-
-// parse reads flags and at most max other arguments, in any order, and returns the latter. Asked for help, it
-// prints it and returns flag.ErrHelp.
-func (c command) parse(args []string, max int, std stdio) ([]string, error) {
-	var rest []string
-	for {
-		if err := c.Parse(args); errors.Is(err, flag.ErrHelp) {
-			c.printHelp(std.out)
-			return nil, err
-		} else if err != nil {
-			return nil, usageError{fmt.Errorf("%s: %w, see ibft %s --help", c.Name(), err, c.Name())}
-		}
-		if args = c.Args(); len(args) == 0 {
-			return rest, nil
-		}
-		if rest, args = append(rest, args[0]), args[1:]; len(rest) > max {
-			return nil, usageError{fmt.Errorf("%s: unexpected argument %q, see ibft %s --help", c.Name(), rest[max], c.Name())}
-		}
+	c := findCommandNamed(name)
+	if c == nil {
+		return usageError{fmt.Errorf("unknown command %q, see ibft --help", name)}
 	}
-}
-
-func (c command) printHelp(w io.Writer) {
-	fmt.Fprintf(w, "%s\nFlags:\n", c.usage)
-	c.VisitAll(func(f *flag.Flag) {
-		placeholder, usage := flag.UnquoteUsage(f)
-		fmt.Fprintf(w, "  %-32s %s\n", strings.TrimSpace("--"+f.Name+" "+placeholder), usage)
-	})
+	return c.call(ctx, rest, std)
 }

@@ -17,8 +17,13 @@ const goldenDir = "../../ibft/testdata/"
 // runIn runs one command line, its words separated by spaces.
 func runIn(t *testing.T, stdin, line string) (code int, stdout, stderr string) {
 	t.Helper()
+	return runWords(t, stdin, strings.Fields(line)...)
+}
+
+func runWords(t *testing.T, stdin string, words ...string) (code int, stdout, stderr string) {
+	t.Helper()
 	var out, errout bytes.Buffer
-	code = run(t.Context(), strings.Fields(line), strings.NewReader(stdin), &out, &errout)
+	code = run(t.Context(), words, strings.NewReader(stdin), &out, &errout)
 	return code, out.String(), errout.String()
 }
 
@@ -49,11 +54,11 @@ func TestUsage(t *testing.T) {
 		"show /nonexistent":                     {exitFailed, "", "no such file"},
 		"show -":                                {exitFailed, "", "ibft: -: ibft: header at 0x0: 0 bytes"},
 		"show --root /nonexistent":              {exitFailed, "", "this machine has no table"},
-		"build":                                 {exitUsage, "", "wants either JSON or --root-path and --initiator"},
+		"build":                                 {exitUsage, "", "wants either a file or --root-path and --initiator"},
 		"build --root-path iscsi:a::::b":        {exitUsage, "", "wants either"},
 		"build x.json --initiator a":            {exitUsage, "", "--initiator goes with --root-path"},
 		"build /nonexistent":                    {exitFailed, "", "no such file"},
-		"build -":                               {exitFailed, "", "-: ibft: format json: EOF"},
+		"build -":                               {exitFailed, "", "-: "},
 		"build --root-path x --initiator iqn.m": {exitFailed, "", `root path "x"`},
 		"build " + ok + "--mac 1":               {exitUsage, "", "invalid value"},
 		"build " + ok + "--ip 192.0.2.1":        {exitUsage, "", "invalid value"},
@@ -265,13 +270,27 @@ func TestBuildCancelled(t *testing.T) {
 	}
 }
 
-func TestHelpNamesEveryFlag(t *testing.T) {
-	_, text, _ := runIn(t, "", "build --help")
-	c := newCommand("build", buildUsage)
-	new(buildFlags).define(c)
-	c.VisitAll(func(f *flag.Flag) {
-		if !strings.Contains(text, "\n  --"+f.Name+" ") || f.Usage == "" {
-			t.Errorf("no word about --%s in the help", f.Name)
+// What --help, the man page and the completion say of a command is all there.
+func TestEveryCommandIsDescribed(t *testing.T) {
+	_, overview, _ := runIn(t, "", "--help")
+	_, page, _ := runIn(t, "", "man")
+	for _, c := range commands() {
+		_, text, errout := runIn(t, "", c.Name()+" --help")
+		if errout != "" || c.about == "" || len(c.examples) == 0 || c.run == nil {
+			t.Errorf("%s: %+v, %s", c.Name(), c, errout)
 		}
-	})
+		if !strings.Contains(overview, "\n  "+c.Name()+" ") || !strings.Contains(page, "\n.SS "+c.Name()+"\n") {
+			t.Errorf("%s is not among the commands", c.Name())
+		}
+		c.VisitAll(func(f *flag.Flag) {
+			name, usage := flagUsage(f)
+			bare, _, _ := strings.Cut(name, " ")
+			if usage == "" || !strings.Contains(text, "\n  "+name+" ") || !strings.Contains(page, `\fB`+roff(bare)+`\fR`) {
+				t.Errorf("no word about %s of %s", name, c.Name())
+			}
+			if _, out, _ := runIn(t, "", completeName+" "+c.Name()+" "+bare); !strings.HasPrefix(out, bare) {
+				t.Errorf("%s of %s is not completed: %q", name, c.Name(), out)
+			}
+		})
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,62 +12,55 @@ import (
 	"github.com/bootlun/bootlun/ibft"
 )
 
-const setUsage = `Change fields of a table. The rest of it, and its layout, stay.
-
-Usage:
-  ibft set FIELD=VALUE... [SOURCE] [flags]
-  ibft set --list [SOURCE]
-
-FIELD is such as target0.ip, nic0.vlan or initiator.name; --list prints them all.
+func setCommand() *command {
+	c := newCommand("set", "change fields of a table", "FIELD=VALUE... [SOURCE] [flags]", "--list [SOURCE]")
+	c.text = `FIELD is such as target0.ip, nic0.vlan or initiator.name; --list prints them all.
 NICs and targets are counted from 0. An empty VALUE makes a field absent where it
-can be. SOURCE is a file that holds a table, or - for standard input; it is
-changed in place unless --out says where else to write. Without it, this machine's
-table is read and --out is needed.
+can be. SOURCE is as for "ibft show"; a file that holds a table and nothing else is
+changed in place unless --out says where else to write. For all others, and for
+this machine's table, --out is needed.
+
+A change that fits where the field is leaves all other bytes but the checksum as
+they are: a number, an address, a string no longer than the old one. For others the
+table is laid out anew, as its writer does it where that is known.
 
 FIELD@=FILE takes the value from a file, - for standard input, without the newline
-at its end. Secrets are taken so only.
-
-Examples:
-  ibft set target0.ip=192.0.2.7 target0.port=3261 table.bin
-  ibft set nic0.vlan=42 nic0.ip=2001:db8::10 nic0.prefix_len=64 table.bin
-  ibft set target0.chap=chap target0.chap_name=machine \
-      target0.chap_secret@=secret.txt table.bin --out new.bin
-`
-
-func set(args []string, std stdio) error {
-	c := newCommand("set", setUsage)
+at its end. Secrets are taken so only.`
+	c.examples = []example{
+		{"ibft set target0.ip=192.0.2.7 target0.port=3261 table.bin", ""},
+		{"ibft set nic0.vlan=42 nic0.ip=2001:db8::10 nic0.prefix_len=64 table.bin", ""},
+		{"ibft set target0.chap=chap target0.chap_name=machine \\\n    target0.chap_secret@=secret.txt table.bin --out new.bin", ""},
+	}
+	c.max = maxAssignments
+	c.complete = completeField
 	list := c.Bool("list", false, "print the fields that the table has")
-	root := c.String("root", "/", "look for this machine's tables under `DIR`/sys and DIR/dev")
+	root := c.root()
 	var out string
-	c.StringVar(&out, "out", "", "write the new table to `FILE`, - for standard output")
-	c.StringVar(&out, "o", "", "short for --out `FILE`")
-	rest, err := c.parse(args, maxAssignments, std)
-	if err != nil {
-		return err
+	c.outFlags(&out, "", "write the new table to `FILE`, - for standard output")
+	c.run = func(ctx context.Context, rest []string, std stdio) error {
+		assignments, sources := splitAssignments(rest)
+		switch {
+		case len(sources) > 1:
+			return usageError{fmt.Errorf("set: %q is no FIELD=VALUE, and %q is the table already", sources[1], sources[0])}
+		case *list != (len(assignments) == 0):
+			return usageError{errors.New("set: wants either FIELD=VALUE or --list, see ibft set --help")}
+		case !*list && len(sources) == 0 && out == "":
+			return usageError{errors.New("set: wants a file, or --out for a change of this machine's table")}
+		}
+		found, err := tables(ctx, sources, *root, std)
+		if err != nil {
+			return err
+		}
+		if *list {
+			_, err := fmt.Fprintln(std.out, strings.Join(found[0].Table.Fields(), "\n"))
+			return err
+		}
+		return set(found[0].Table, assignments, sources, out, std)
 	}
-	assignments, sources := splitAssignments(rest)
-	switch {
-	case len(sources) > 1:
-		return usageError{fmt.Errorf("set: %q is no FIELD=VALUE, and %q is the table already", sources[1], sources[0])}
-	case *list != (len(assignments) == 0):
-		return usageError{errors.New("set: wants either FIELD=VALUE or --list, see ibft set --help")}
-	case !*list && len(sources) == 0 && out == "":
-		return usageError{errors.New("set: wants a file, or --out for a change of this machine's table")}
-	}
-	var found []ibft.Found
-	if len(sources) == 0 {
-		found, err = findTables(*root, std.err)
-	} else {
-		found, err = readSource(sources[0], std.in)
-	}
-	if err != nil {
-		return err
-	}
-	table := found[0].Table
-	if *list {
-		_, err := fmt.Fprintln(std.out, strings.Join(table.Fields(), "\n"))
-		return err
-	}
+	return c
+}
+
+func set(table *ibft.Table, assignments []assignment, sources []string, out string, std stdio) error {
 	before, err := table.Build(ibft.BuildOptions{})
 	if err != nil {
 		return err
@@ -87,6 +81,19 @@ func set(args []string, std stdio) error {
 		return writeOut("-", after, std.out)
 	}
 	return replaceFile(sources[0], before, after)
+}
+
+// completeField returns the fields of a table with as many structures as most have.
+func completeField(word string) []candidate {
+	if strings.Contains(word, "=") {
+		return nil
+	}
+	t := ibft.Table{Initiator: &ibft.Initiator{}, NICs: make([]ibft.NIC, 2), Targets: make([]ibft.Target, 2)}
+	var all []candidate
+	for _, f := range t.Fields() {
+		all = append(all, candidate{f + "=", ""})
+	}
+	return all
 }
 
 // maxAssignments bounds a command line; a table of eight paths has fewer fields.
@@ -133,6 +140,9 @@ func (a assignment) apply(table *ibft.Table, std stdio) error {
 // replaceFile puts after in the place of a file that holds before and nothing else. Either the old or the new
 // bytes are there at any time.
 func replaceFile(name string, before, after []byte) (err error) {
+	if strings.HasPrefix(name, "qmp:") {
+		return fmt.Errorf("%s is a machine's memory, which is not written: use --out FILE", name)
+	}
 	name, err = filepath.EvalSymlinks(name)
 	if err != nil {
 		return err

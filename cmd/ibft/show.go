@@ -1,127 +1,55 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-
-	"github.com/bootlun/bootlun/ibft"
 )
 
-const showUsage = `Print a table.
-
-Usage:
-  ibft show [SOURCE] [flags]
-
-SOURCE is a file, or - for standard input. It holds a table's bytes, the same as
-hexadecimal or as printed by xxd, hexdump -C or acpidump, a memory image that
-begins at address 0, or an ELF core such as QEMU's dump-guest-memory makes; memory
-is searched as Linux does it. Without SOURCE the table is this machine's: the one
-that Linux prefers of those in low memory (read as root), in the ACPI tables and
-under /sys/firmware/ibft.
-
-Secrets are masked unless asked for.
-
-Examples:
-  ibft show                            this machine's
-  ibft show table.bin                  one in a file
-  ibft show table.bin --hex            its bytes, and what each means
-  ibft show --json --reveal-secrets    in the form that ibft build reads
-`
-
-func show(args []string, std stdio) error {
-	c := newCommand("show", showUsage)
+func showCommand() *command {
+	c := newCommand("show", "print a table", "[SOURCE] [flags]")
+	c.text = sourceText + "\n\nSecrets are masked unless asked for."
+	c.examples = []example{
+		{"ibft show", "this machine's"},
+		{"ibft show table.bin", "one in a file"},
+		{"ibft show table.bin --hex", "its bytes, and what each means"},
+		{"ibft show qmp:/run/vm.sock", "a virtual machine's"},
+		{"ibft show --yaml --reveal-secrets", "in a form that ibft build reads"},
+	}
+	c.max = 1
 	asJSON := c.Bool("json", false, "print JSON")
+	asYAML := c.Bool("yaml", false, "print YAML")
 	asHex := c.Bool("hex", false, "print every byte with the name of its field, of a broken table too")
 	reveal := c.Bool("reveal-secrets", false, "print CHAP secrets in clear")
-	root := c.String("root", "/", "look for this machine's tables under `DIR`/sys and DIR/dev")
-	rest, err := c.parse(args, 1, std)
-	if err != nil {
-		return err
-	}
-	if *asHex {
-		f, err := checkSource(rest, *root, std)
-		if err != nil {
+	root := c.root()
+	c.run = func(ctx context.Context, rest []string, std stdio) error {
+		switch {
+		case *asHex && (*asJSON || *asYAML) || *asJSON && *asYAML:
+			return usageError{errors.New("show: one of --json, --yaml and --hex, see ibft show --help")}
+		case *asHex:
+			return showHex(ctx, rest, *root, *reveal, std)
+		}
+		found, err := tables(ctx, rest, *root, std)
+		switch {
+		case err != nil:
 			return err
+		case *asJSON:
+			return printTable(std.out, found[0].Table, *reveal, tableJSON)
+		case *asYAML:
+			return printTable(std.out, found[0].Table, *reveal, tableYAML)
 		}
-		if len(f.Raw) > maxHex {
-			return fmt.Errorf("%s: %d bytes, too many to print: a table takes 65535 at most", f.Source, len(f.Raw))
-		}
-		return viewHex(std.out, f.Raw, *reveal)
+		return view(std, found, *reveal)
 	}
-	var found []ibft.Found
-	if len(rest) == 0 {
-		found, err = findTables(*root, std.err)
-	} else {
-		found, err = readSource(rest[0], std.in)
-	}
+	return c
+}
+
+func showHex(ctx context.Context, rest []string, root string, reveal bool, std stdio) error {
+	f, err := rawTable(ctx, rest, root, std)
 	if err != nil {
 		return err
 	}
-	if *asJSON {
-		return writeJSON(std.out, found[0].Table, *reveal)
+	if len(f.Raw) > maxHex {
+		return fmt.Errorf("%s: %d bytes, too many to print: a table takes 65535 at most", f.Source, len(f.Raw))
 	}
-	return view(std.out, found, *reveal)
-}
-
-// findTables returns the good tables under root, at least one, the preferred one first. It warns of the others.
-func findTables(root string, warn io.Writer) ([]ibft.Found, error) {
-	found, err := ibft.Find(ibft.FindOptions{Root: root})
-	if err != nil {
-		fmt.Fprintf(warn, "ibft: warning: %v\n", err)
-	}
-	var good []ibft.Found
-	for _, f := range found {
-		if f.Err != nil {
-			fmt.Fprintf(warn, "ibft: warning: %s: %v\n", f.Source, f.Err)
-			continue
-		}
-		good = append(good, f)
-	}
-	if len(good) == 0 {
-		return nil, errors.New("this machine has no table, neither in low memory nor in ACPI nor under /sys/firmware/ibft " +
-			"(root alone may read most of these; modprobe iscsi_ibft fills the last)")
-	}
-	return good, nil
-}
-
-// readFile reads a whole file, or standard input for "-".
-func readFile(name string, stdin io.Reader) ([]byte, error) {
-	r := stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		r = f
-	}
-	b, err := io.ReadAll(io.LimitReader(r, maxSource+1))
-	if err == nil && len(b) > maxSource {
-		err = fmt.Errorf("%s: more than %d bytes, which is too much to search", name, maxSource)
-	}
-	return b, err
-}
-
-func writeJSON(w io.Writer, table *ibft.Table, reveal bool) error {
-	var b []byte
-	var err error
-	if reveal {
-		b, err = table.RevealJSON()
-	} else {
-		b, err = json.Marshal(table)
-	}
-	if err != nil {
-		return err
-	}
-	var indented bytes.Buffer
-	if err := json.Indent(&indented, b, "", "  "); err != nil {
-		return err
-	}
-	indented.WriteByte('\n')
-	_, err = w.Write(indented.Bytes())
-	return err
+	return viewHex(std, f.Raw, reveal)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -12,8 +11,8 @@ import (
 )
 
 // view prints the first of the tables for people, and where the others are.
-func view(w io.Writer, found []ibft.Found, reveal bool) error {
-	v := viewer{reveal: reveal}
+func view(std stdio, found []ibft.Found, reveal bool) error {
+	v := viewer{std: std, reveal: reveal}
 	t := found[0].Table
 	v.head("Table", found[0].Source)
 	v.row("signature", string(t.Signature))
@@ -38,11 +37,12 @@ func view(w io.Writer, found []ibft.Found, reveal bool) error {
 		v.row("bytes", fmt.Sprintf("%x", []byte(o.Bytes)))
 	}
 	v.paths(t.Paths())
-	_, err := w.Write(v.out.Bytes())
+	_, err := std.out.Write(v.out.Bytes())
 	return err
 }
 
 type viewer struct {
+	std    stdio
 	out    bytes.Buffer
 	reveal bool
 }
@@ -51,7 +51,7 @@ func (v *viewer) head(kind, what string) {
 	if v.out.Len() > 0 {
 		v.out.WriteByte('\n')
 	}
-	fmt.Fprintf(&v.out, "%s %s\n", kind, printable(what))
+	fmt.Fprintf(&v.out, "%s %s\n", v.std.paint(bold, kind), printable(what))
 }
 
 // row prints one field, nothing for an absent one.
