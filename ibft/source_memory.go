@@ -76,15 +76,19 @@ type Region struct{ Addr, Length uint64 }
 // SearchMemory finds the tables in physical memory as Linux does: those in low memory first (see [ScanMemory]), then
 // those among the ACPI tables, which the RSDP leads to by XSDT or RSDT. A BIOS leaves the RSDP in the EBDA or its ROM
 // (ACPI 6.5, 5.2.5.1); UEFI has no place for it, and a caller who knows where its firmware keeps such things names
-// the regions to search as well. mem is read by physical address, in pieces; what lies there is not trusted.
+// the regions to search after these, in their order until one has an RSDP. mem is read by physical address, in pieces;
+// what lies there is not trusted.
 //
 // To find none is no error. An error means that memory could not be read; what was found is returned with it.
 func SearchMemory(mem io.ReaderAt, also ...Region) ([]Found, error) {
 	var rsdps [][]byte
 	for _, r := range append(biosRegions(mem), also...) {
 		var err error
-		if rsdps, err = r.rsdps(mem, rsdps); err != nil {
+		if rsdps, err = r.rsdps(mem); err != nil {
 			return nil, err
+		}
+		if len(rsdps) > 0 {
+			break
 		}
 	}
 	return searchMemory(mem, rsdps)
@@ -140,13 +144,14 @@ func readMemory(mem io.ReaderAt, addr, n uint64) []byte {
 	return b
 }
 
-// rsdps adds the RSDPs in the region to found. A piece that ends in the midst of one is read again from there.
-func (r Region) rsdps(mem io.ReaderAt, found [][]byte) ([][]byte, error) {
+// rsdps returns the RSDPs in the region. Pieces overlap, for one that lies across their border.
+func (r Region) rsdps(mem io.ReaderAt) ([][]byte, error) {
+	var found [][]byte
 	for at, end := r.Addr, r.Addr+r.Length; at < end; {
 		b := make([]byte, min(end-at, searchPiece+rsdpLen))
 		n, err := mem.ReadAt(b, int64(at))
 		if err != nil && !errors.Is(err, io.EOF) {
-			return found, fmt.Errorf("ibft: memory at %#x: %w", at, err)
+			return nil, fmt.Errorf("ibft: memory at %#x: %w", at, err)
 		}
 		found = findRSDPs(b[:n], at, found)
 		at += searchPiece

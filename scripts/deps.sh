@@ -35,6 +35,10 @@ test   xxd              .
 test   bsdextrautils    .
 test   libvirt-clients  judges our libvirt lines, with the next one
 test   libxml2-utils    .
+test   zsh              tries our completion; so does the next one
+test   fish             .
+test   groff-base       judges our manual page; so does the next one
+test   mandoc           .
 test   iproute2         makes network namespaces
 test   udhcpc           a client of our DHCP server; so is the next one
 test   isc-dhcp-client  .

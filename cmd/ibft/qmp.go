@@ -42,13 +42,11 @@ func readQMP(ctx context.Context, address string) ([]ibft.Found, error) {
 // searchGuest looks where firmware of both kinds leaves a table. UEFI's root of the ACPI tables may be anywhere; in a
 // virtual machine it is near the end of the memory below 4 GiB.
 func searchGuest(m guestMemory) ([]ibft.Found, error) {
-	found, err := ibft.SearchMemory(m)
-	if len(found) == 0 && err == nil {
-		var region ibft.Region
-		if region, err = m.top(); err == nil {
-			found, err = ibft.SearchMemory(m, region)
-		}
+	top, err := m.top()
+	if err != nil {
+		return nil, err
 	}
+	found, err := ibft.SearchMemory(m, top...)
 	if len(found) == 0 && err == nil {
 		err = errors.New("the machine has no table, neither in low memory nor in its ACPI tables (has its firmware done its work yet?)")
 	}
@@ -65,8 +63,9 @@ type guestMemory struct {
 const (
 	// guestPiece is how many bytes are read at once.
 	guestPiece = 64 << 10
-	// guestTop is how much of the memory below 4 GiB is searched for UEFI's tables.
-	guestTop = 64 << 20
+	// guestTop is how much of the memory below 4 GiB is searched for UEFI's tables, guestStep bytes at a time.
+	guestTop  = 32 << 20
+	guestStep = 1 << 20
 )
 
 // command runs a command of the monitor for people.
@@ -116,14 +115,24 @@ func memoryWords(text string) []byte {
 	return b
 }
 
-// top returns the end of the largest piece of RAM below 4 GiB, as "info mtree -f" lists it:
-// "  0000000000100000-0000000003ffffff (prio 0, ram): pc.ram @0000000000100000".
-func (m guestMemory) top() (ibft.Region, error) {
+// top returns the end of the largest piece of RAM below 4 GiB, cut into steps, the last first.
+func (m guestMemory) top() ([]ibft.Region, error) {
 	text, err := m.command("info mtree -f")
 	if err != nil {
-		return ibft.Region{}, err
+		return nil, err
 	}
-	var largest ibft.Region
+	largest := largestRAM(text)
+	var steps []ibft.Region
+	for end, left := largest.Addr+largest.Length, min(largest.Length, guestTop); left >= guestStep; left -= guestStep {
+		end -= guestStep
+		steps = append(steps, ibft.Region{Addr: end, Length: guestStep + 64}) // a structure may lie across the border
+	}
+	return steps, nil
+}
+
+// largestRAM reads what "info mtree -f" prints:
+// "  0000000000100000-0000000003ffffff (prio 0, ram): pc.ram @0000000000100000".
+func largestRAM(text string) (largest ibft.Region) {
 	for line := range strings.Lines(text) {
 		span, what, _ := strings.Cut(strings.TrimSpace(line), " ")
 		from, to, ok := strings.Cut(span, "-")
@@ -136,8 +145,5 @@ func (m guestMemory) top() (ibft.Region, error) {
 			largest = ibft.Region{Addr: start, Length: size}
 		}
 	}
-	if over := largest.Length - min(largest.Length, guestTop); over > 0 {
-		largest.Addr, largest.Length = largest.Addr+over, guestTop
-	}
-	return largest, nil
+	return largest
 }

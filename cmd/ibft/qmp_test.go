@@ -104,7 +104,7 @@ func TestQMPUnderUEFI(t *testing.T) {
 		t.Skip("SKIP: needs " + firmware + " (apt install ovmf)")
 	}
 	table := tableFile(t, "edk2-chap")
-	source := startQEMU(t, table, "-machine", "q35", "-m", "256", "-net", "none",
+	source := startQEMU(t, table, "-machine", "q35", "-m", "128", "-net", "none",
 		"-drive", "if=pflash,format=raw,readonly=on,file="+firmware)
 	waitForTable(t, source)
 	if code, out, errout := runIn(t, "", "diff "+table+" "+source); code != exitOK {
