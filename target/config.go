@@ -132,6 +132,11 @@ type LUN struct {
 	// from the block size up; 0 means 4096.
 	PhysicalBlockSize int
 
+	// ReservationFile is where persistent reservations are kept that are to
+	// outlive the server (APTPL): a file that no other disk has, and that is there
+	// only while there are some. Empty means that none can be kept.
+	ReservationFile string
+
 	// Vendor (8 characters), Product (16), Revision (4) and Serial (32) say in
 	// INQUIRY data what the disk is, in printable ASCII. Empty ones get values
 	// of this package; Serial gets one that, like the disk's NAA identifier, is

@@ -40,7 +40,13 @@ func (d *devices) open(l LUN, at location) (*unit, error) {
 	if u == nil {
 		identity := l.Identity
 		setDefault(&identity, fmt.Sprintf("%s,%d", at.target.name, at.number))
-		u = newUnit(l, identity)
+		if err := d.checkReservationFile(l.ReservationFile); err != nil {
+			return nil, err
+		}
+		var err error
+		if u, err = newUnit(l, identity); err != nil {
+			return nil, err
+		}
 		d.units[l.Store] = u
 	} else if l != u.cfg {
 		return nil, errors.New("its store is behind another LUN with other settings: LUNs of one store are one disk and differ in nothing but their number")
@@ -49,6 +55,17 @@ func (d *devices) open(l LUN, at location) (*unit, error) {
 	defer u.mu.Unlock()
 	u.locations = append(u.locations, at)
 	return u, nil
+}
+
+// checkReservationFile refuses a file that is another unit's. The caller holds
+// d.mu.
+func (d *devices) checkReservationFile(path string) error {
+	for _, u := range d.units {
+		if path != "" && u.cfg.ReservationFile == path {
+			return fmt.Errorf("reservations: %s is another disk's", path)
+		}
+	}
+	return nil
 }
 
 // close gives up a LUN, and its unit if that was the last.

@@ -84,10 +84,8 @@ func (t *task) before(p *iscsi.TaskManagementRequest) bool {
 // abortAndReset resets the unit for every session, as one of them asks for.
 func (u *unit) abortAndReset(by *session, p *iscsi.TaskManagementRequest, asc scsi.ASC) aborting {
 	var all aborting
-	for _, s := range u.sessions() {
-		all = append(all, s.abortMatching(func(t *task) bool {
-			return t.nx != nil && t.nx.u == u && (s != by || t.before(p))
-		}))
+	for _, n := range u.allNexuses() {
+		all = append(all, n.s.abortMatching(func(t *task) bool { return t.nx == n && (n.s != by || t.before(p)) }))
 	}
 	u.reset(asc)
 	return all

@@ -12,7 +12,8 @@ type nexus struct {
 	u *unit
 	s *session
 
-	attention atomic.Bool // attentions is not empty
+	attention atomic.Bool   // attentions is not empty
+	demand    atomic.Uint32 // the permission that reservations ask of its commands
 	meter     meter
 
 	// Guarded by u.mu.
@@ -27,6 +28,7 @@ func (u *unit) join(s *session) *nexus {
 	defer u.mu.Unlock()
 	u.nexuses[n] = struct{}{}
 	n.alert(scsi.ASCPowerOnOrReset)
+	n.enforce()
 	return n
 }
 
@@ -35,6 +37,9 @@ func (n *nexus) leave() {
 	n.u.mu.Lock()
 	defer n.u.mu.Unlock()
 	delete(n.u.nexuses, n)
+	if n.u.reservedBy == n {
+		n.u.unreserve()
+	}
 }
 
 // alert establishes a unit attention condition. One of the kind is enough. The

@@ -63,7 +63,7 @@ type operationTable [256][]*operation
 func newOperationTable() *operationTable {
 	table := new(operationTable)
 	for _, list := range [][]operation{
-		basicOperations, readOperations, writeOperations, provisionOperations,
+		basicOperations, readOperations, writeOperations, provisionOperations, reserveOperations,
 	} {
 		for i := range list {
 			o := &list[i]
@@ -167,6 +167,9 @@ func (t *task) lookUp() error {
 // it is.
 func (t *task) admit() error {
 	u, cdb := t.nx.u, (*scsi.CDB)(&t.cdb)
+	if t.nx.demand.Load() != 0 && t.nx.conflicts(permissionOf(t.op.op, t.op.action)|conditional(cdb)) {
+		return errConflict
+	}
 	if t.op.is(strict) {
 		if err := t.op.checkReserved(cdb); err != nil {
 			return err

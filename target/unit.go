@@ -1,7 +1,9 @@
 package target
 
 import (
+	"maps"
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -33,9 +35,14 @@ type unit struct {
 	// interrupted by them for writing.
 	changing sync.RWMutex
 
-	mu        sync.Mutex
-	nexuses   map[*nexus]struct{}
-	locations []location // where it is found
+	// reserving is held by what changes reservations. It comes before mu.
+	reserving sync.Mutex
+
+	mu           sync.Mutex
+	nexuses      map[*nexus]struct{}
+	locations    []location    // where it is found
+	reservations *reservations // persistent ones; nobody changes what this points to
+	reservedBy   *nexus        // by RESERVE; nil: nobody
 }
 
 // What INQUIRY data says unless configured.
@@ -50,7 +57,11 @@ const (
 var versions = []uint16{0x0960, 0x00a0, 0x0460, 0x04c0}
 
 // newUnit makes the unit of a LUN that has its defaults.
-func newUnit(l LUN, identity string) *unit {
+func newUnit(l LUN, identity string) (*unit, error) {
+	kept, err := loadReservations(l.ReservationFile)
+	if err != nil {
+		return nil, err
+	}
 	u := &unit{
 		cfg:          l,
 		store:        l.Store,
@@ -61,6 +72,7 @@ func newUnit(l LUN, identity string) *unit {
 		removable:    l.Removable,
 		thin:         store.CanDiscard(l.Store),
 		nexuses:      make(map[*nexus]struct{}),
+		reservations: kept,
 	}
 	u.blocks.Store(uint64(l.Store.Size()) >> u.shift)
 	u.prompt, _ = l.Store.(store.Prompt)
@@ -72,7 +84,7 @@ func newUnit(l LUN, identity string) *unit {
 		Type: scsi.TypeDisk, Removable: l.Removable, Version: scsi.VersionSPC4, CmdQue: true,
 		Vendor: l.Vendor, Product: l.Product, Revision: l.Revision, Descriptors: versions,
 	}
-	return u
+	return u, nil
 }
 
 func (u *unit) blockSize() int64 { return 1 << u.shift }
@@ -125,22 +137,44 @@ func (u *unit) flush(wait bool) error {
 	return nil
 }
 
-// sessions returns the sessions that use the unit.
-func (u *unit) sessions() []*session {
+// allNexuses returns the unit's nexuses.
+func (u *unit) allNexuses() []*nexus {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	list := make([]*session, 0, len(u.nexuses))
-	for n := range u.nexuses {
-		list = append(list, n.s)
-	}
-	return list
+	return slices.Collect(maps.Keys(u.nexuses))
 }
 
-// reset puts the unit into its first state and tells every nexus so.
+// port returns the port by which the unit is reached that matches, nil if there is
+// none.
+func (u *unit) port(match func(*port) bool) *port {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, l := range u.locations {
+		if match(l.target.port) {
+			return l.target.port
+		}
+	}
+	return nil
+}
+
+// portIDs returns the names of the ports by which the unit is reached.
+func (u *unit) portIDs() (all []portID) {
+	u.port(func(p *port) bool {
+		if !slices.Contains(all, p.portID) {
+			all = append(all, p.portID)
+		}
+		return false
+	})
+	return all
+}
+
+// reset puts the unit into its first state and tells every nexus so. Persistent
+// reservations stay.
 func (u *unit) reset(asc scsi.ASC) {
 	u.protected.Store(false)
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.unreserve()
 	for n := range u.nexuses {
 		n.prevents = false
 		n.alert(asc)
