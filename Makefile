@@ -12,7 +12,7 @@ ONESHOT ?=
 # Says at the end which tests were skipped, and why. The race detector needs cgo.
 TEST = CGO_ENABLED=1 $(GO) tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg
 
-.PHONY: help boot test test-short check fuzz bench bench-go bench-boot deps clean
+.PHONY: help boot test test-short check conformance fuzz bench bench-go bench-boot deps clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ check: ## Vet, staticcheck and gofumpt
 	$(GO) tool staticcheck ./...
 	@files=$$($(GO) tool gofumpt -l $$(git ls-files '*.go')); \
 		if [ -n "$$files" ]; then echo "gofumpt -w wants to change:"; echo "$$files"; exit 1; fi
+
+conformance: ## Run libiscsi's suite against our target and tgt, and write docs/conformance.md
+	@scripts/deps.sh test
+	$(GO) test -count 1 -timeout 30m -run TestSuite ./internal/conformance -update
 
 FUZZTIME ?= 20s
 fuzz: ## Run each fuzz target for FUZZTIME (20s)

@@ -82,6 +82,7 @@ const (
 	ASCIncompatibleMedium           ASC = 0x3000
 	ASCFormatCorrupted              ASC = 0x3100
 	ASCFormatFailed                 ASC = 0x3101
+	ASCSanitizeFailed               ASC = 0x3103
 	ASCNoDefectSpareLocation        ASC = 0x3200
 	ASCThinProvisioningThreshold    ASC = 0x3807
 	ASCSavingParametersNotSupported ASC = 0x3900
@@ -202,6 +203,7 @@ var ascNames = map[ASC]string{
 	ASCIncompatibleMedium:           "Incompatible medium installed",
 	ASCFormatCorrupted:              "Medium format corrupted",
 	ASCFormatFailed:                 "Format command failed",
+	ASCSanitizeFailed:               "Sanitize command failed",
 	ASCNoDefectSpareLocation:        "No defect spare location available",
 	ASCThinProvisioningThreshold:    "Thin provisioning soft threshold reached",
 	ASCSavingParametersNotSupported: "Saving parameters not supported",

@@ -20,7 +20,7 @@ func (c *CDB) ServiceAction() uint8 { return c[1] & 0x1f }
 // share, told apart by a service action in byte 1.
 func (c *CDB) HasServiceAction() bool {
 	switch c.Op() {
-	case OpPersistentReserveIn, OpPersistentReserveOut, OpExtendedCopy, OpReceiveCopyResults,
+	case OpPersistentReserveIn, OpPersistentReserveOut, OpExtendedCopy, OpReceiveCopyResults, OpSanitize,
 		OpServiceActionIn16, OpServiceActionOut16, OpMaintenanceIn, OpMaintenanceOut:
 		return true
 	}
@@ -50,6 +50,8 @@ func (c *CDB) Name() string {
 		case ActionGetLBAStatus:
 			return "GET LBA STATUS"
 		}
+	case OpSanitize:
+		return "SANITIZE"
 	case OpMaintenanceIn:
 		switch action {
 		case ActionReportTargetPortGroups:

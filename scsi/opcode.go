@@ -79,6 +79,11 @@ const (
 	ActionReportSupportedOpcodes = 0x0c
 	ActionReportSupportedTMFs    = 0x0d
 
+	ActionSanitizeOverwrite   = 0x01 // of OpSanitize
+	ActionSanitizeBlockErase  = 0x02
+	ActionSanitizeCryptoErase = 0x03
+	ActionSanitizeExitFailure = 0x1f
+
 	ActionPRInReadKeys           = 0x00 // of OpPersistentReserveIn
 	ActionPRInReadReservation    = 0x01
 	ActionPRInReportCapabilities = 0x02

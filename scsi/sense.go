@@ -126,6 +126,12 @@ func (s *Sense) Field() (f FieldPointer, ok bool) {
 	return f, true
 }
 
+// WithProgress returns s with how much of an operation is done, in 65536ths.
+func (s Sense) WithProgress(done uint16) Sense {
+	s.KeySpecific = [3]byte{0x80, byte(done >> 8), byte(done)}
+	return s
+}
+
 // Progress returns how much of an operation is done, in 65536ths.
 func (s *Sense) Progress() (done uint16, ok bool) {
 	if s.KeySpecific[0]&0x80 == 0 || s.Key != KeyNotReady && s.Key != KeyNoSense {

@@ -162,9 +162,13 @@ const NonRotating = 1
 type BlockCharacteristics struct {
 	RotationRate uint16 // per minute; 0 unknown, NonRotating
 	ProductType  uint8
-	FormFactor   uint8
-	FUAB         bool // SYNCHRONIZE CACHE reaches through all caches
-	VBULS        bool // VERIFY works on blocks that are not mapped
+	// EraseReads says what reads after a SANITIZE that erases blocks bring
+	// (WABEREQ): 0 not said, 1 data, 2 and 3 errors. CryptoEraseReads (WACEREQ)
+	// is the same for one that erases the key.
+	EraseReads, CryptoEraseReads uint8
+	FormFactor                   uint8
+	FUAB                         bool // SYNCHRONIZE CACHE reaches through all caches
+	VBULS                        bool // VERIFY works on blocks that are not mapped
 }
 
 const blockCharacteristicsLength = 60
@@ -174,7 +178,7 @@ func (c *BlockCharacteristics) Append(dst []byte) []byte {
 	var b [blockCharacteristicsLength]byte
 	binary.BigEndian.PutUint16(b[0:], c.RotationRate)
 	b[2] = c.ProductType
-	b[3] = c.FormFactor & 0x0f
+	b[3] = c.EraseReads&3<<6 | c.CryptoEraseReads&3<<4 | c.FormFactor&0x0f
 	b[4] = bit(c.FUAB, 0x02) | bit(c.VBULS, 0x01)
 	return append(dst, b[:]...)
 }
@@ -189,6 +193,8 @@ func ParseBlockCharacteristics(body []byte) BlockCharacteristics {
 		FormFactor:   b[3] & 0x0f,
 		FUAB:         b[4]&0x02 != 0,
 		VBULS:        b[4]&0x01 != 0,
+
+		EraseReads: b[3] >> 6, CryptoEraseReads: b[3] >> 4 & 3,
 	}
 }
 

@@ -68,26 +68,31 @@ func (d *devices) checkReservationFile(path string) error {
 	return nil
 }
 
-// close gives up a LUN, and its unit if that was the last.
-func (d *devices) close(u *unit, at location) {
+// close gives up a LUN, and its unit if that was the last: it is then no longer
+// sanitized.
+func (d *devices) close(u *unit, at location) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.locations = slices.DeleteFunc(u.locations, func(l location) bool { return l == at })
-	if len(u.locations) == 0 {
-		delete(d.units, u.store)
+	if len(u.locations) > 0 {
+		return nil
 	}
+	delete(d.units, u.store)
+	return u.sanitizer.stop(endGrace)
 }
 
 // closeAll gives up all LUNs of a target, and its port.
-func (d *devices) closeAll(t *target) {
+func (d *devices) closeAll(t *target) error {
+	var errs []error
 	for number, u := range t.units.Load().byNumber {
-		d.close(u, location{t, number})
+		errs = append(errs, d.close(u, location{t, number}))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.ports, t.port.portID)
+	return errors.Join(errs...)
 }
 
 // portID names a SCSI target port: a target's portal group (RFC 7143, 4.4.1).

@@ -93,8 +93,7 @@ func (s *Server) RemoveTarget(ctx context.Context, name string) error {
 	s.mu.Unlock()
 	s.log.Info("target removed", "target", t.name)
 	err = s.endSessions(ctx, s.sessionsOf(t))
-	s.devices.closeAll(t)
-	return err
+	return errors.Join(err, s.devices.closeAll(t))
 }
 
 // Drain empties a target of sessions: no login succeeds any more, the initiators
@@ -247,8 +246,7 @@ func (s *Server) RemoveLUN(ctx context.Context, name string, number int) error {
 	}
 	delete(t.past, number)
 	t.changing.Unlock()
-	s.devices.close(u, location{t, number})
-	if err != nil {
+	if err = errors.Join(err, s.devices.close(u, location{t, number})); err != nil {
 		return fmt.Errorf("target %s: LUN %d: %w", t.name, number, ErrStillInUse)
 	}
 	return nil

@@ -1,6 +1,8 @@
 package target
 
 import (
+	"errors"
+
 	"github.com/bootlun/bootlun/scsi"
 )
 
@@ -12,17 +14,17 @@ var basicOperations = []operation{
 		check: checkNothing, run: runNothing,
 	},
 	{
-		op: scsi.OpRequestSense, action: noAction, flags: anyLUN | keepsAttention,
+		op: scsi.OpRequestSense, action: noAction, flags: anyLUN | keepsAttention | duringSanitize,
 		usage: []byte{0x03, 0x01, 0, 0, 0xff, naca},
 		check: checkNothing, run: runRequestSense,
 	},
 	{
-		op: scsi.OpInquiry, action: noAction, flags: anyLUN | keepsAttention,
+		op: scsi.OpInquiry, action: noAction, flags: anyLUN | keepsAttention | duringSanitize,
 		usage: []byte{0x12, 0x01, 0xff, 0xff, 0xff, naca},
 		check: checkNothing, run: runInquiry,
 	},
 	{
-		op: scsi.OpReportLUNs, action: noAction, flags: anyLUN | keepsAttention,
+		op: scsi.OpReportLUNs, action: noAction, flags: anyLUN | keepsAttention | duringSanitize,
 		usage: []byte{0xa0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, naca},
 		check: checkNothing, run: runReportLUNs,
 	},
@@ -47,7 +49,7 @@ var basicOperations = []operation{
 		check: checkModeSelect, run: runModeSelect,
 	},
 	{
-		op: scsi.OpMaintenanceIn, action: scsi.ActionReportSupportedOpcodes,
+		op: scsi.OpMaintenanceIn, action: scsi.ActionReportSupportedOpcodes, flags: duringSanitize,
 		usage: []byte{0xa3, 0x1f, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, naca},
 		check: checkNothing, run: runReportOpcodes,
 	},
@@ -76,8 +78,11 @@ func runRequestSense(t *task, _ bool) error {
 	case t.nx == nil:
 		sense = errLUN.Sense
 	default:
+		var next *scsi.Error
 		if asc, ok := t.nx.takeAttention(); ok {
 			sense = scsi.Sense{Key: scsi.KeyUnitAttention, ASC: asc}
+		} else if errors.As(t.unit().sanitizer.condition(), &next) {
+			sense = next.Sense
 		} else if t.unit().ejected.Load() {
 			sense = errNoMedium.Sense
 		}

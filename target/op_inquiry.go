@@ -61,6 +61,9 @@ func (u *unit) vpd(page scsi.VPDPage, p *port) (body []byte, ok bool) {
 		body = limits.Append(nil)
 	case scsi.VPDBlockCharacteristics:
 		c := scsi.BlockCharacteristics{RotationRate: scsi.NonRotating, FUAB: true, VBULS: true}
+		if u.thin {
+			c.EraseReads = 1
+		}
 		body = c.Append(nil)
 	case scsi.VPDProvisioning:
 		p := scsi.Provisioning{}

@@ -100,7 +100,10 @@ func (t *task) repeat(block []byte) error {
 // discard gives up a range, which then reads as zeros.
 func (u *unit) discard(off, n int64) error {
 	u.changing.RLock()
-	err := u.store.(store.Discarder).Discard(off, n)
+	err := u.sanitizer.excludes()
+	if err == nil {
+		err = u.store.(store.Discarder).Discard(off, n)
+	}
 	u.changing.RUnlock()
 	switch {
 	case errors.Is(err, errors.ErrUnsupported): // here, though not everywhere
@@ -114,7 +117,11 @@ func (u *unit) discard(off, n int64) error {
 func (u *unit) zero(off, n int64) error {
 	u.changing.RLock()
 	defer u.changing.RUnlock()
-	if err := store.WriteZeroes(u.store, off, n); err != nil {
+	err := u.sanitizer.excludes()
+	if err == nil {
+		err = store.WriteZeroes(u.store, off, n)
+	}
+	if err != nil {
 		return u.mediumError(err, off, scsi.ASCWriteError)
 	}
 	return nil

@@ -157,7 +157,7 @@ func (u *unit) compareAndWrite(s *session, is, be []byte, off int64) error {
 	if err := u.compare(s, is, off, true); err != nil {
 		return err
 	}
-	if _, err := u.store.WriteAt(be, off); err != nil {
+	if err := u.change(be, off); err != nil {
 		return u.mediumError(err, off, scsi.ASCWriteError)
 	}
 	return nil
@@ -180,7 +180,7 @@ func takeOrWrite(t *task, p []byte, off int64, wait bool) error {
 	for i, bits := range p {
 		b.b[i] |= bits
 	}
-	if _, err := u.store.WriteAt(b.b[:len(p)], t.off+off); err != nil {
+	if err := u.change(b.b[:len(p)], t.off+off); err != nil {
 		return u.mediumError(err, t.off+off, scsi.ASCWriteError)
 	}
 	return nil
@@ -213,7 +213,7 @@ func runWriteAtomic(t *task, wait bool) error {
 	}
 	u := t.unit()
 	u.changing.Lock()
-	_, err := u.store.WriteAt(t.params.b[:t.length], t.off)
+	err := u.change(t.params.b[:t.length], t.off)
 	u.changing.Unlock()
 	if err != nil {
 		return u.mediumError(err, t.off, scsi.ASCWriteError)

@@ -63,7 +63,7 @@ type operationTable [256][]*operation
 func newOperationTable() *operationTable {
 	table := new(operationTable)
 	for _, list := range [][]operation{
-		basicOperations, readOperations, writeOperations, provisionOperations, reserveOperations,
+		basicOperations, readOperations, writeOperations, provisionOperations, reserveOperations, sanitizeOperations,
 	} {
 		for i := range list {
 			o := &list[i]
@@ -174,6 +174,9 @@ func (t *task) admit() error {
 		if err := t.op.checkReserved(cdb); err != nil {
 			return err
 		}
+	}
+	if err := u.sanitizer.refuses(t.op); err != nil {
+		return err
 	}
 	switch {
 	case cdb.Control()&naca != 0:

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -75,85 +74,6 @@ func TestLibiscsiCHAP(t *testing.T) {
 	}
 	if n := len(srv.Sessions()); n != 0 {
 		t.Errorf("%d sessions are left", n)
-	}
-}
-
-// suite is a run of iscsi-test-cu: what became of each test.
-type suite struct{ passed, failed, skipped []string }
-
-var (
-	suiteLine = regexp.MustCompile(`^Suite: (\S+)`)
-	testLine  = regexp.MustCompile(`^\s+Test: (\S+) \.\.\.(.*)`)
-)
-
-// parseSuite reads the output of iscsi-test-cu. A test that was skipped counts
-// as passed there; here it does not. Lines between tests are of no test.
-func parseSuite(out string) (s suite) {
-	var in, name string
-	skipped := false
-	for line := range strings.Lines(out) {
-		line = strings.TrimRight(line, "\n")
-		if m := suiteLine.FindStringSubmatch(line); m != nil {
-			in = m[1]
-			continue
-		}
-		if m := testLine.FindStringSubmatch(line); m != nil {
-			name, skipped, line = in+"."+m[1], false, m[2]
-		}
-		if name == "" {
-			continue
-		}
-		text := strings.TrimSpace(line)
-		skipped = skipped || strings.HasPrefix(text, "[SKIPPED]")
-		switch {
-		case strings.HasSuffix(text, "FAILED"):
-			s.failed = append(s.failed, name)
-		case strings.HasPrefix(text, "passed") && skipped:
-			s.skipped = append(s.skipped, name)
-		case strings.HasPrefix(text, "passed"):
-			s.passed = append(s.passed, name)
-		default:
-			continue
-		}
-		name = ""
-	}
-	return s
-}
-
-// whole are the suites of iscsi-test-cu in which no test may be skipped.
-var whole = []string{
-	"GetLBAStatus", "Inquiry", "Mandatory", "ModeSense6", "Prefetch10", "Prefetch16", "PreventAllow",
-	"Read6", "Read10", "Read12", "Read16", "ReadCapacity10", "ReadCapacity16", "ReportSupportedOpcodes",
-	"StartStopUnit", "TestUnitReady", "Unmap", "Verify10", "Verify12", "Verify16",
-	"Write10", "Write12", "Write16", "WriteVerify10", "WriteVerify12", "WriteVerify16",
-	"iSCSIcmdsn", "iSCSIdatasn", "iSCSIResiduals", "iSCSITMF", "MultipathIO",
-}
-
-// TestLibiscsiSuite runs all of libiscsi's suite on a thin, removable LUN. No
-// test may fail. Skipped ones are of commands that there are not; in the suites
-// of whole there must be none.
-func TestLibiscsiSuite(t *testing.T) {
-	if testing.Short() {
-		t.Skip("SKIP: takes 15 seconds, and -short is set")
-	}
-	addr, _ := serve(t, target.Config{
-		Targets: []*target.Target{{Name: testTarget, LUNs: []target.LUN{{
-			Store: store.NewMemory(256 << 20), Removable: true, PhysicalBlockSize: 512,
-		}}}},
-	})
-	out, err := run(t, "libiscsi-bin", "iscsi-test-cu", "--dataloss", "--allow-sanitize", "-f", "-v", "-t", "ALL", url(addr), url(addr))
-	s := parseSuite(out)
-	t.Logf("iscsi-test-cu: %d passed, %d failed, %d skipped (%v)", len(s.passed), len(s.failed), len(s.skipped), err)
-	if err != nil || len(s.failed) > 0 || len(s.passed) < 178 {
-		t.Errorf("failed: %q (%v)\n%s", s.failed, err, out)
-	}
-	for _, name := range s.skipped {
-		in, _, _ := strings.Cut(name, ".")
-		for _, w := range whole {
-			if in == w {
-				t.Errorf("%s was skipped", name)
-			}
-		}
 	}
 }
 

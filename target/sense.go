@@ -34,7 +34,10 @@ var (
 // mediumError makes the condition of a store's error: of an access at off, or
 // of a flush if that is negative.
 func (u *unit) mediumError(err error, off int64, asc scsi.ASC) error {
+	var cond *scsi.Error
 	switch {
+	case errors.As(err, &cond): // not the store's
+		return err
 	case errors.Is(err, store.ErrWouldBlock):
 		return errWait
 	case errors.Is(err, store.ErrReadOnly):

@@ -12,6 +12,10 @@ import (
 // not. It has then done nothing, or what it will go on from.
 var errWait = errors.New("target: would have to wait")
 
+// errParked is what an operation's run returns if the task was parked: it is no
+// longer the caller's.
+var errParked = errors.New("target: task is parked")
+
 // task is a SCSI command from its arrival to its response.
 //
 // Its steps, taking a burst of data (consume) and carrying out the command
@@ -205,8 +209,11 @@ func (t *task) run(wait bool) {
 			}
 		}
 		err := t.op.run(t, wait)
-		if errors.Is(err, errWait) {
+		switch {
+		case errors.Is(err, errWait):
 			t.later(t.runLater)
+			return
+		case errors.Is(err, errParked):
 			return
 		}
 		if err != nil {
@@ -214,6 +221,36 @@ func (t *task) run(wait bool) {
 		}
 	}
 	t.finish()
+}
+
+// park sets the task aside, with the caller's pin, for something that goes on
+// without it. It ends by resume, with an error that may be nil, or earlier by an
+// abort. The caller must not touch the task any more.
+func (t *task) park() (resume func(error)) {
+	s, ref := t.s, taskRef{t, t.itt, t.serial}
+	s.mu.Lock()
+	if t.aborted {
+		s.mu.Unlock()
+		t.unpin()
+		return func(error) {}
+	}
+	t.deferred = t.finish // which marks the pin as one that an abort takes
+	s.mu.Unlock()
+	return func(err error) {
+		s.mu.Lock()
+		if s.tasks[ref.itt] != t || t.serial != ref.serial || t.deferred == nil {
+			s.mu.Unlock()
+			return
+		}
+		t.deferred = nil
+		c := t.c
+		s.mu.Unlock()
+		if err != nil {
+			t.fail(err)
+		}
+		t.finish()
+		c.push()
+	}
 }
 
 func (t *task) runLater() { t.run(true) }

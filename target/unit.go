@@ -31,6 +31,8 @@ type unit struct {
 	ejected   atomic.Bool   // the medium is out
 	protected atomic.Bool   // by SWP of the control mode page
 
+	sanitizer sanitizer
+
 	// changing is held by writes for reading, and by what must not be
 	// interrupted by them for writing.
 	changing sync.RWMutex
@@ -112,18 +114,30 @@ func (u *unit) write(p []byte, off int64, wait bool) error {
 	switch {
 	case wait:
 		u.changing.RLock()
-		_, err = u.store.WriteAt(p, off)
+		err = u.change(p, off)
 		u.changing.RUnlock()
 	case u.prompt == nil || !u.changing.TryRLock():
 		return errWait
 	default:
-		_, err = u.prompt.TryWriteAt(p, off)
+		if err = u.sanitizer.excludes(); err == nil {
+			_, err = u.prompt.TryWriteAt(p, off)
+		}
 		u.changing.RUnlock()
 	}
 	if err != nil {
 		return u.mediumError(err, off, scsi.ASCWriteError)
 	}
 	return nil
+}
+
+// change writes p to the store, unless the unit is being sanitized. The caller
+// holds u.changing.
+func (u *unit) change(p []byte, off int64) error {
+	if err := u.sanitizer.excludes(); err != nil {
+		return err
+	}
+	_, err := u.store.WriteAt(p, off)
+	return err
 }
 
 // flush takes what was written to the medium. Without wait it returns errWait.
