@@ -31,7 +31,7 @@ type BuildOptions struct {
 // be represented.
 //
 // A table that came from Parse and was not changed since builds to the bytes it came from, as long as the options
-// ask for no other layout.
+// ask for no other layout. Where all that was changed since fits in its place, the other bytes stay as they came.
 func (t *Table) Build(o BuildOptions) ([]byte, error) {
 	b, err := t.build(o)
 	if err != nil {
@@ -70,6 +70,9 @@ func (t *Table) layOut(o BuildOptions) ([]byte, error) {
 		if reflect.DeepEqual(original, t) {
 			return t.unchanged(o)
 		}
+		if b, ok := t.patch(original, o.Signature); ok && (o.MaxSize <= 0 || len(b) <= o.MaxSize) {
+			return b, nil
+		}
 		layout = original.ownLayout()
 	}
 	b := builder{table: t, arrangement: layout.arrangement(), max: maxTable}
@@ -106,6 +109,7 @@ type builder struct {
 	heapTop int            // where the heap that grows down begins, and
 	heapEnd int            // where it must not reach
 	strings map[string]int // offsets of the strings so far
+	keep    map[int]string // where there is one, strings go there by the places of their fields, and not to the heap
 	err     error
 }
 
@@ -293,6 +297,8 @@ func (w *fieldWriter) string(field string, at int, s string) {
 		w.fail(w.structure, field, "%d bytes long, at most %d are possible", len(s), maxString)
 	case strings.Contains(s, "\x00"):
 		w.fail(w.structure, field, "holds a NUL byte, which would end it")
+	case w.keep != nil:
+		w.keep[at] = s
 	default:
 		putU16(w.bytes, at, uint16(len(s)))
 		putU16(w.bytes, at+2, uint16(w.heapString(w.structure, field, s)))

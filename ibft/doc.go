@@ -17,9 +17,10 @@
 // programs, hypervisors and network configurations read ([Table.Export]). [Diff] compares two tables, and
 // [Table.Set] changes a field by its name.
 //
-// A table that came from [Parse] and was not changed since builds to the very bytes it came from. Once changed it
-// is laid out anew, in the layout of the writer it came from where that is one of those known here; structures
-// this package does not understand are carried along.
+// A table that came from [Parse] and was not changed since builds to the very bytes it came from. Changes that fit
+// in the place of what they change (numbers, addresses, strings no longer than before) leave all other bytes as they
+// are. With others it is laid out anew, in the layout of the writer it came from where that is one of those known
+// here; structures this package does not understand are carried along.
 //
 // What is wrong with a table, one that does not parse included, [Check] says: by the specification, and by the
 // [Consumer]s who read it; [Rules] lists all that it looks at. [Fields] says what each byte means.

@@ -81,7 +81,7 @@ func formatters() []formatter {
 		entry(FormatDebian, "Debian's /etc/iscsi/iscsi.initramfs", (*exporter).debian, parseDebian),
 		entry(FormatOpenISCSI, "the record that iscsistart -f prints", (*exporter).openISCSI, parseOpenISCSI),
 		entry(FormatIPXE, "an iPXE script: settings and sanboot", (*exporter).ipxe, parseIPXE),
-		entry(FormatDHCP, "a DHCP lease: option = value, or a lease of ISC's dhclient", nil, parseDHCP),
+		entry(FormatDHCP, "a DHCP or DHCPv6 lease: JSON, option = value, or a client's file", nil, parseDHCP),
 		bare(entry(FormatNetworkd, "systemd-networkd's .network and .netdev files", (*exporter).networkd, nil)),
 		bare(entry(FormatNetworkManager, "NetworkManager's keyfiles", (*exporter).networkManager, nil)),
 		bare(entry(FormatNetplan, "netplan's YAML", (*exporter).netplan, nil)),
