@@ -27,22 +27,28 @@ func disk(s store.Store) *target.Target {
 // in the way it promises.
 func serve(t *testing.T, cfg target.Config) (addr string, srv *target.Server) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	if cfg.LogoutTimeout == 0 {
 		cfg.LogoutTimeout = -1
 	}
-	srv, err = target.New(cfg)
+	srv, err := target.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	serveOn(t, srv, l)
 	return l.Addr().String(), srv
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 // serveDisk serves a target with one LUN on a store.

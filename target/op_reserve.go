@@ -135,12 +135,11 @@ func runReserveOut(t *task, wait bool) error {
 	if !wait && (o.action == scsi.ActionPROutPreemptAbort || u.cfg.ReservationFile != "") {
 		return errWait
 	}
-	if err := u.reserveOut(o); err != nil {
+	aborted, err := u.reserveOut(o, t)
+	if err != nil {
 		return err
 	}
-	if o.action == scsi.ActionPROutPreemptAbort {
-		u.abortOf(o.preempted, t).wait()
-	}
+	aborted.wait()
 	return nil
 }
 
@@ -207,53 +206,44 @@ func (u *unit) nexusesOf(id scsi.TransportID, p portID) []nexusName {
 	return all
 }
 
-// reserveOut carries out a service action and tells the nexuses.
-func (u *unit) reserveOut(o *reserveOut) error {
+// reserveOut carries out a service action, for a task, and tells the nexuses. What
+// it aborts has to be waited for.
+func (u *unit) reserveOut(o *reserveOut, by *task) (aborted aborting, err error) {
 	u.reserving.Lock()
 	defer u.reserving.Unlock()
 	u.mu.Lock()
 	reserved, old := u.reservedBy != nil, u.reservations
 	u.mu.Unlock()
 	if reserved {
-		return errConflict // SPC-2, 5.5.1
+		return nil, errConflict // SPC-2, 5.5.1
 	}
 	next := old.clone()
 	if err := next.apply(o); err != nil {
-		return err
+		return nil, err
 	}
 	if next.persist && u.cfg.ReservationFile == "" {
-		return scsi.InvalidParameterField(20, 0)
+		return nil, scsi.InvalidParameterField(20, 0)
 	}
 	if next.persist || old.persist {
 		if err := next.save(u.cfg.ReservationFile); err != nil {
-			return fmt.Errorf("keep reservations: %w", err)
+			return nil, fmt.Errorf("keep reservations: %w", err)
 		}
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.reservations = next
+	u.enforce()
 	for n := range u.nexuses {
+		name := n.name()
 		for _, a := range o.alerts {
-			if a.nexus == n.name() {
+			if a.nexus == name {
 				n.alert(a.asc)
 			}
 		}
-	}
-	u.enforce()
-	return nil
-}
-
-// abortOf aborts all tasks of nexuses but one, and lifts what they prevent.
-func (u *unit) abortOf(names []nexusName, but *task) aborting {
-	var all aborting
-	for _, n := range u.allNexuses() {
-		if !slices.Contains(names, n.name()) {
-			continue
+		if o.action == scsi.ActionPROutPreemptAbort && slices.Contains(o.preempted, name) {
+			n.prevents = false
+			aborted = append(aborted, n.s.abortMatching(func(t *task) bool { return t.nx == n && t != by }))
 		}
-		u.mu.Lock()
-		n.prevents = false
-		u.mu.Unlock()
-		all = append(all, n.s.abortMatching(func(t *task) bool { return t.nx == n && t != but }))
 	}
-	return all
+	return aborted, nil
 }

@@ -40,7 +40,7 @@ type unit struct {
 	// reserving is held by what changes reservations. It comes before mu.
 	reserving sync.Mutex
 
-	mu           sync.Mutex
+	mu           sync.Mutex // taken before a session's
 	nexuses      map[*nexus]struct{}
 	locations    []location    // where it is found
 	reservations *reservations // persistent ones; nobody changes what this points to
