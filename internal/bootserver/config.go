@@ -71,6 +71,10 @@ type Medium struct {
 	// other disk in the world has. Without it, the name of the target and the
 	// number of the LUN are, of a disk with several LUNs those of the first.
 	Identity string `yaml:"identity"`
+	// ReservationFile is where persistent reservations outlive the server. The
+	// default for an image file that can be written is its path with .reservations
+	// behind it; for other disks, to keep none.
+	ReservationFile string `yaml:"reservationFile"`
 }
 
 // Load reads a configuration file. A key that does not exist is an error.
@@ -132,7 +136,21 @@ func (d *disks) lun(l LUN) (target.LUN, error) {
 	}
 	return target.LUN{
 		Number: l.Number, Store: s, ReadOnly: disk.ReadOnly, BlockSize: disk.BlockSize, Identity: disk.Identity,
+		ReservationFile: disk.reservationFile(),
 	}, nil
+}
+
+// reservationFile returns the file of reservations or its default. What may be
+// served twice at a time, read-only or below an overlay, has none: it would not be
+// one disk's.
+func (m Medium) reservationFile() string {
+	if m.ReservationFile != "" || m.ReadOnly || m.Overlay {
+		return m.ReservationFile
+	}
+	if info, err := os.Stat(m.Path); err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	return m.Path + ".reservations"
 }
 
 func (d *disks) open(disk Medium) (store.Store, error) {
