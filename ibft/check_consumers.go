@@ -3,6 +3,7 @@ package ibft
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 )
 
 // consume judges the table as c.consumer does.
@@ -141,6 +142,9 @@ func (c *checker) linuxStrings(e entry) {
 	}
 	if e.id != idTarget {
 		return
+	}
+	if lun := LUN(e.bytes[targetLUN:]); slices.ContainsFunc(lun[:], func(b byte) bool { return b > 0xf }) {
+		c.find(linuxLUN, e.at(targetLUN, 8), "Linux shows LUN %s as %q", lun, linuxText(lun))
 	}
 	for _, at := range []int{targetCHAPName, targetReverseCHAPName} {
 		if getU16(e.bytes, at) == 0 && getU16(e.bytes, at+4) != 0 {

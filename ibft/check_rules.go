@@ -46,6 +46,7 @@ const (
 	bootSelectedNotValid
 	bootSelectedNone
 	bootSelectedSeveral
+	targetNotSelected
 
 	stringRange
 	stringOverlap
@@ -97,6 +98,7 @@ const (
 	linuxStringBeyond
 	linuxSecretHidden
 	linuxScanSignature
+	linuxLUN
 	linuxExpansion
 	openISCSINoInitiator
 	openISCSINoBootEntry

@@ -14,6 +14,7 @@ func linuxRules(r *[ruleCount]Rule) {
 	set(linuxStringBeyond, "linux-string-beyond", Warning, "Linux shows memory beyond the table in place of a string", "point to a string in the heap")
 	set(linuxSecretHidden, "linux-secret-hidden", Warning, "Linux hides a CHAP secret that has no CHAP name", "give the name too")
 	set(linuxScanSignature, "linux-scan-signature", Note, "Linux's search of low memory does not know the signature IBFT", "sign the table iBFT if it is to lie in low memory, and not in ACPI")
+	set(linuxLUN, "linux-lun", Note, "Linux shows a LUN without leading zeros in its bytes, which its readers cannot tell apart", "use LUNs below 16, or read the table's bytes")
 	set(linuxExpansion, "linux-before-5.6-expansion", Error, "Linux before 5.6 refuses a table with expansion slots", "use two NICs and two targets at most")
 	r[linuxExpansion].Consumers = []Consumer{ConsumerLinuxBefore5_6}
 	r[linuxExpansion].Section = "Linux before 5.6, drivers/firmware/iscsi_ibft.c"

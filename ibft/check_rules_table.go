@@ -55,6 +55,7 @@ func structureRules(r *[ruleCount]Rule) {
 	set(bootSelectedNotValid, "boot-selected-not-valid", Warning, secStructure, "a structure is boot-selected without being valid", "set bit 0 as well")
 	set(bootSelectedNone, "boot-selected-none", Warning, secTarget, "no target is both valid and boot-selected", "set bits 0 and 1 of the target to boot from")
 	set(bootSelectedSeveral, "boot-selected-several", Note, secTarget, "several targets are boot-selected", "nothing if they are ways to one disk, else clear bit 1 of all but one")
+	set(targetNotSelected, "target-not-boot-selected", Note, secTarget, "a target is valid, and another one is boot-selected", "set bit 1 if it is a way to the disk too: some readers use boot-selected targets alone, and edk2 selects its first attempt only")
 }
 
 // fieldRules are about what the structures' fields say.

@@ -243,10 +243,20 @@ func (c *checker) targets() {
 	case 0:
 		c.find(bootSelectedNone, controlAt(controlSlots, 2*fixedSlots), "no target has the flags valid and boot-selected")
 	case 1:
+		c.notSelected()
 	default:
 		c.find(bootSelectedSeveral, selected[1].at(structFlags, 1), "%d targets are boot-selected", len(selected))
 	}
 	c.radius()
+}
+
+// notSelected judges the targets beside the one that is boot-selected.
+func (c *checker) notSelected() {
+	for _, t := range c.of(idTarget) {
+		if t.flags&(Valid|BootSelected) == Valid {
+			c.find(targetNotSelected, t.at(structFlags, 1), "flags %#02x: not boot-selected, as another target is", t.flags)
+		}
+	}
 }
 
 // reach judges whether the NIC that a target names can reach it.

@@ -92,6 +92,14 @@ var checkCases = []checked{
 	{"boot-selected-not-valid", atNIC + 5, putAt(atNIC+5, 2)},
 	{"boot-selected-none", 54, putAt(atTarget+5, 1)},
 	{"boot-selected-several", -1, func([]byte) []byte { return twoNICs(1) }},
+	{"target-not-boot-selected", -1, func([]byte) []byte {
+		t := cleanSample()
+		second := t.Targets[0]
+		second.Index, second.Flags = 1, Valid
+		t.Targets = append(t.Targets, second)
+		return built(t)
+	}},
+	{"linux-lun", atTarget + targetLUN, putAt(atTarget+targetLUN+1, 0x10)},
 
 	{"string-range", atNIC + nicHostname, putU16At(atNIC+nicHostname+2, 0xfff0)},
 	{"string-overlap", atNIC + nicHostname, putU16At(atNIC+nicHostname+2, atTarget+50)},

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -27,6 +28,32 @@ func TestEarlyCPIO(t *testing.T) {
 	want := mustBuild(t, mustParse(t, table), BuildOptions{Signature: SignatureACPI})
 	if !bytes.Equal(got, want) {
 		t.Errorf("it holds %x, want %x", got, want)
+	}
+}
+
+// What was wrapped is found again, also where an initial RAM disk follows it.
+func TestDecodeCPIO(t *testing.T) {
+	table := golden(t)["ipxe-chap"]
+	archive, err := EarlyCPIO(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := Decode(append(bytes.Clone(archive), "\x1f\x8b and so on"...))
+	if err != nil || len(found) != 1 || found[0].Source != cpioName || len(Diff(found[0].Table, mustParse(t, table))) != 1 {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	for cut := range len(archive) - 512 {
+		if cut > 6 {
+			_, _ = Decode(archive[:cut]) // which does not panic
+		}
+	}
+	other := bytes.ReplaceAll(archive, []byte("acpi/ibft"), []byte("acpj/ibft"))
+	if _, err := Decode(other); err == nil || !strings.Contains(err.Error(), "no table in kernel/firmware/acpi") {
+		t.Errorf("another folder: %v", err)
+	}
+	other = bytes.ReplaceAll(archive, []byte(cpioTrailer), []byte("TRAILER!!?"))
+	if _, err := Decode(other); err == nil || !strings.Contains(err.Error(), "no entry at") {
+		t.Errorf("without an end: %v", err)
 	}
 }
 

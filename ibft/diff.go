@@ -70,7 +70,7 @@ func (n *Initiator) parts() *parts {
 	if n == nil {
 		return nil
 	}
-	return &parts{n.settables(), fmt.Sprintf("%s (%s)", n.Name, n.Flags)}
+	return &parts{n.settables(), n.String()}
 }
 
 func (t *Table) nicParts(i int) *parts {
@@ -78,11 +78,7 @@ func (t *Table) nicParts(i int) *parts {
 		return nil
 	}
 	n := &t.NICs[i]
-	summary := n.MAC.String()
-	if n.IP.IsValid() {
-		summary += fmt.Sprintf(" %s/%d", n.IP, n.PrefixLen)
-	}
-	return &parts{n.settables(nicPath(i)), fmt.Sprintf("%s (%s)", summary, n.Flags)}
+	return &parts{n.settables(nicPath(i)), n.String()}
 }
 
 func (t *Table) targetParts(i int) *parts {
@@ -90,7 +86,7 @@ func (t *Table) targetParts(i int) *parts {
 		return nil
 	}
 	n := &t.Targets[i]
-	return &parts{n.settables(targetPath(i)), fmt.Sprintf("%s LUN %s at %s (%s)", n.Name, n.LUN, n.Portal(), n.Flags)}
+	return &parts{n.settables(targetPath(i)), n.String()}
 }
 
 func (t *Table) otherText(i int) string {

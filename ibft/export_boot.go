@@ -260,11 +260,11 @@ func record(p Path) []pair {
 	}
 	values = append(values, t.credentials().pairs("node.session.auth.username", "node.session.auth.password",
 		"node.session.auth.username_in", "node.session.auth.password_in")...)
-	return append(values, pair{key: "node.boot_lun", value: linuxLUN(t.LUN)})
+	return append(values, pair{key: "node.boot_lun", value: linuxText(t.LUN)})
 }
 
-// linuxLUN returns a LUN as Linux prints it, see parseSysfsLUN.
-func linuxLUN(l LUN) string {
+// linuxText returns a LUN as Linux prints it, see parseSysfsLUN.
+func linuxText(l LUN) string {
 	var b strings.Builder
 	for _, c := range l {
 		fmt.Fprintf(&b, "%x", c)

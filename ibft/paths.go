@@ -12,6 +12,9 @@ type Path struct {
 	Target    *Target
 }
 
+// String returns the target's root path, and the Ethernet address of the NIC.
+func (p Path) String() string { return p.Target.rootPath().String() + " by " + p.NIC.MAC.String() }
+
 // Paths returns every usable path, those to a boot-selected target first, else in the table's order.
 //
 // A path is usable when its target has an address and a name, when some NIC has the index that the target names,

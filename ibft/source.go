@@ -10,8 +10,8 @@ import (
 )
 
 // Decode finds the tables in what somebody kept of a machine: a table's bytes, the same as plain hexadecimal or as
-// printed by xxd, hexdump -C or acpidump, a memory image that begins at address 0, or an ELF core as made by
-// QEMU's dump-guest-memory. Memory is searched as Linux does it, low memory first, then from the RSDP by XSDT or
+// printed by xxd, hexdump -C or acpidump, an early initial RAM disk as [EarlyCPIO] makes it, a memory image that
+// begins at address 0, or an ELF core as made by QEMU's dump-guest-memory. Memory is searched as Linux does it, low memory first, then from the RSDP by XSDT or
 // RSDT. Each table's Source says what it was found in, and where; it is empty for bytes as they are.
 //
 // Bytes that are none of these are returned as a table too, with Err set, for Check to judge. An error means that
@@ -22,6 +22,8 @@ func Decode(data []byte) ([]Found, error) {
 		return decodeText(string(data))
 	case len(data) >= 4 && Signature(data[:4]).known():
 		return []Found{newFound("", data)}, nil
+	case bytes.HasPrefix(data, []byte(cpioMagic)) && len(data) > cpioHeaderLen:
+		return decodeCPIO(data)
 	case bytes.HasPrefix(data, []byte("\x7fELF")):
 		return decodeCore(data)
 	case len(data) > scanStart:

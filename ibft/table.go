@@ -1,6 +1,10 @@
 package ibft
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
 
 // Table is one iSCSI Boot Firmware Table. The zero value is an empty table that builds.
 type Table struct {
@@ -27,6 +31,23 @@ type Table struct {
 	raw *string
 }
 
+// String returns what the table amounts to, in a line: who, and the usable paths to the disk, as root paths. It holds
+// no secrets.
+func (t *Table) String() string {
+	who := "nobody"
+	if t.Initiator != nil && t.Initiator.Name != "" {
+		who = t.Initiator.Name
+	}
+	var paths []string
+	for _, p := range t.Paths() {
+		paths = append(paths, p.String())
+	}
+	if len(paths) == 0 {
+		return who + " to nowhere"
+	}
+	return who + " to " + strings.Join(paths, ", ")
+}
+
 // Initiator is who the machine is to its targets (iBFT, 1.4.5). A zero address is an absent one.
 type Initiator struct {
 	Index           uint8          `json:"index"`
@@ -37,6 +58,9 @@ type Initiator struct {
 	SecondaryRADIUS netip.Addr     `json:"secondary_radius,omitzero"`
 	Name            string         `json:"name,omitzero"`
 }
+
+// String returns the initiator's name and flags.
+func (n Initiator) String() string { return fmt.Sprintf("%s (%s)", n.Name, n.Flags) }
 
 // NIC is one network interface and its configuration (iBFT, 1.4.6). A zero address is an absent one.
 type NIC struct {
@@ -54,6 +78,15 @@ type NIC struct {
 	MAC      MAC     `json:"mac,omitzero"`
 	PCI      PCIAddr `json:"pci,omitzero"`
 	Hostname string  `json:"hostname,omitzero"`
+}
+
+// String returns the NIC's Ethernet and IP address, and its flags.
+func (n NIC) String() string {
+	summary := n.MAC.String()
+	if n.IP.IsValid() {
+		summary += fmt.Sprintf(" %s/%d", n.IP, n.PrefixLen)
+	}
+	return fmt.Sprintf("%s (%s)", summary, n.Flags)
 }
 
 // Prefix returns the NIC's address with its prefix length, invalid when either is absent or out of range.
@@ -83,6 +116,12 @@ type Target struct {
 
 // Portal returns the target's address and port.
 func (t *Target) Portal() netip.AddrPort { return netip.AddrPortFrom(t.IP, t.Port) }
+
+// String returns the target's name, LUN, portal and flags. It holds no secrets, and so nothing that prints a target
+// does.
+func (t Target) String() string {
+	return fmt.Sprintf("%s LUN %s at %s (%s)", t.Name, t.LUN, t.Portal(), t.Flags)
+}
 
 // Structure is a structure carried through unread.
 type Structure struct {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/bootlun/bootlun/ibft"
@@ -58,7 +60,27 @@ func findReportOf(ctx context.Context, rest []string, root string, std stdio) (*
 	if err != nil {
 		fmt.Fprintf(std.err, "ibft: warning: %v\n", err)
 	}
-	return newFindReport(found), nil
+	report := newFindReport(found)
+	if len(report.Tables) > 0 && report.Tables[0].Error == "" {
+		for _, n := range found[0].Table.NICs {
+			report.NICs = append(report.NICs, findNIC{n.Index, n.MAC, interfaceOf(root, n.MAC)})
+		}
+	}
+	return report, nil
+}
+
+// interfaceOf returns the network interface with a MAC, empty if there is none. A VLAN or a bridge has its device's
+// MAC too: the interface is the one with a device behind it.
+func interfaceOf(root string, mac ibft.MAC) string {
+	names, _ := filepath.Glob(filepath.Join(root, "sys/class/net/*/device")) // the pattern is well-formed
+	for _, name := range names {
+		dir := filepath.Dir(name)
+		b, err := os.ReadFile(filepath.Join(dir, "address"))
+		if err == nil && strings.TrimSpace(string(b)) == mac.String() {
+			return filepath.Base(dir)
+		}
+	}
+	return ""
 }
 
 // exitNotWell is find's exit code for a machine whose tables leave something to be desired.
@@ -71,6 +93,16 @@ type findReport struct {
 	// "elsewhere" where the tables are not this machine's.
 	Sysfs       string            `json:"sysfs"`
 	Differences []ibft.Difference `json:"differences,omitzero"`
+	// NICs are those of the table that Linux uses.
+	NICs []findNIC `json:"nics,omitzero"`
+}
+
+// findNIC is a NIC of the table, and the network interface that has its MAC: none for an offload engine, which may
+// have a MAC of its own (bnx2i's does), and where the driver is missing.
+type findNIC struct {
+	Index     uint8    `json:"index"`
+	MAC       ibft.MAC `json:"mac"`
+	Interface string   `json:"interface,omitzero"`
 }
 
 // findEntry is one table, in bytes.
@@ -152,6 +184,7 @@ func (r *findReport) print(std stdio) error {
 			b.WriteString("  Linux comes upon this one first, refuses it, and tries no other\n")
 		case e.Linux:
 			b.WriteString("  Linux uses this one\n")
+			r.printNICs(&b)
 		}
 	}
 	r.printSysfs(&b)
@@ -161,6 +194,16 @@ func (r *findReport) print(std stdio) error {
 	}
 	_, err := io.WriteString(std.out, b.String())
 	return err
+}
+
+func (r *findReport) printNICs(b *strings.Builder) {
+	for _, n := range r.NICs {
+		what := "is " + n.Interface
+		if n.Interface == "" {
+			what = "is no interface's: an offload engine has a MAC of its own, or the driver is not there"
+		}
+		fmt.Fprintf(b, "  NIC %d, %s, %s\n", n.Index, n.MAC, what)
+	}
 }
 
 func (r *findReport) printSysfs(b *strings.Builder) {

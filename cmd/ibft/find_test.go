@@ -38,6 +38,20 @@ func plainSysfs() map[string]string {
 	}
 }
 
+func TestFindInterface(t *testing.T) {
+	b, err := os.ReadFile(goldenDir + "ipxe-plain.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := machine(t, map[string]string{
+		"acpi/tables/iBFT": string(b), "../class/net/br0/address": "52:54:00:12:34:56\n",
+		"../class/net/ens3/address": "52:54:00:12:34:56\n", "../class/net/ens3/device/vendor": "0x1af4\n",
+	})
+	if _, out, _ := runIn(t, "", "find --root "+root); !strings.Contains(out, "  NIC 0, 52:54:00:12:34:56, is ens3\n") {
+		t.Errorf("%s", out)
+	}
+}
+
 func TestFind(t *testing.T) {
 	b, err := os.ReadFile(goldenDir + "ipxe-plain.bin")
 	if err != nil {
@@ -51,7 +65,8 @@ func TestFind(t *testing.T) {
 	}{
 		"nothing": {func(m map[string]string) { clear(m) }, exitNotWell, []string{"no table"}},
 		"agrees": {func(m map[string]string) { m["acpi/tables/iBFT"] = raw }, exitOK, []string{
-			"/sys/firmware/acpi/tables/iBFT\n  iBFT, ", "by FENSYS iPXE; targets 1, usable paths 1\n  Linux uses this one\n", "\n  agrees with the bytes\n",
+			"/sys/firmware/acpi/tables/iBFT\n  iBFT, ", "by FENSYS iPXE; targets 1, usable paths 1\n  Linux uses this one\n",
+			"  NIC 0, 52:54:00:12:34:56, is no interface's", "\n  agrees with the bytes\n",
 		}},
 		"differs": {func(m map[string]string) {
 			m["acpi/tables/iBFT"], m["ibft/target0/port"] = raw, "3260\n"
