@@ -19,6 +19,7 @@ test   libiscsi-bin     an initiator and its conformance suite, run against our 
 test   libiscsi-dev     make bench builds its load program on it
 test   qemu-utils       another initiator; so is the next one
 test   qemu-block-extra .
+test   nbdkit           a server of disks behind our target, beside qemu-nbd
 test   tgt              a target, served to our initiator
 test   istgt            another target, served to our initiator
 test   fdisk            checks our partition tables

@@ -65,6 +65,11 @@ type Config struct {
 	// not at all.
 	LogoutTimeout time.Duration
 
+	// StopTimeout is how long Serve then waits for commands that hang in their
+	// stores before it returns without them; 0 means 30 s, less than 0 for
+	// ever.
+	StopTimeout time.Duration
+
 	// Logger takes the server's log; nil means none.
 	Logger *slog.Logger
 
@@ -101,7 +106,8 @@ type LUN struct {
 	Number int
 
 	// Store holds its bytes. It stays the caller's: it must stay open until
-	// Serve has returned, and the caller then closes it.
+	// Serve has returned, and the caller then closes it, unless Serve has left
+	// a command in it ([ErrStoreHangs]).
 	//
 	// LUNs with the same store, of one target or of several, are one disk that
 	// is reached by several paths: reservations, write protection, unit
@@ -159,6 +165,7 @@ const (
 	defaultLoginTimeout  = 15 * time.Second
 	defaultStallTimeout  = 60 * time.Second
 	defaultLogoutTimeout = 2 * time.Second
+	defaultStopTimeout   = 30 * time.Second
 	defaultBlockSize     = 512
 	defaultPhysicalBlock = 4096
 )
@@ -173,6 +180,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.LoginTimeout, defaultLoginTimeout)
 	setDefault(&c.StallTimeout, defaultStallTimeout)
 	setDefault(&c.LogoutTimeout, defaultLogoutTimeout)
+	setDefault(&c.StopTimeout, defaultStopTimeout)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

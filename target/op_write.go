@@ -11,22 +11,22 @@ var writeOperations = []operation{
 	{
 		op: scsi.OpWrite6, action: noAction, flags: needsMedium | writes,
 		usage: []byte{0x0a, 0x1f, 0xff, 0xff, 0xff, naca},
-		check: checkWrite, take: takeWrite, run: runWrite,
+		check: checkWrite, take: takeWrite, run: runTaken,
 	},
 	{
 		op: scsi.OpWrite10, action: noAction, flags: needsMedium | writes,
 		usage: []byte{0x2a, 0xf8, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff, naca},
-		check: checkWrite, take: takeWrite, run: runWrite,
+		check: checkWrite, take: takeWrite, run: runTaken,
 	},
 	{
 		op: scsi.OpWrite12, action: noAction, flags: needsMedium | writes,
 		usage: []byte{0xaa, 0xf8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, naca},
-		check: checkWrite, take: takeWrite, run: runWrite,
+		check: checkWrite, take: takeWrite, run: runTaken,
 	},
 	{
 		op: scsi.OpWrite16, action: noAction, flags: needsMedium | writes,
 		usage: []byte{0x8a, 0xf8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, naca},
-		check: checkWrite, take: takeWrite, run: runWrite,
+		check: checkWrite, take: takeWrite, run: runTaken,
 	},
 	{
 		op: scsi.OpWriteAndVerify10, action: noAction, flags: needsMedium | writes,
@@ -81,12 +81,32 @@ func checkWrite(t *task) error {
 
 // takeWrite writes data as it comes.
 func takeWrite(t *task, p []byte, off int64, wait bool) error {
+	if t.writesDurably() {
+		return t.unit().writeDurable(p, t.off+off, wait)
+	}
 	return t.unit().write(p, t.off+off, wait)
+}
+
+// writesDurably tells whether takeWrite takes the data to the medium, so that
+// nothing is left to be flushed.
+func (t *task) writesDurably() bool {
+	return t.mustFlush() && t.unit().durable != nil
+}
+
+// mustFlush tells whether the command ends only when its data is on the medium.
+func (t *task) mustFlush() bool { return t.fua || t.unit().writeThrough }
+
+// runTaken is runWrite for what takeWrite has written.
+func runTaken(t *task, wait bool) error {
+	if t.writesDurably() {
+		return nil
+	}
+	return runWrite(t, wait)
 }
 
 // runWrite sees to it that the data is on the medium, if it must be at once.
 func runWrite(t *task, wait bool) error {
-	if t.fua || t.unit().writeThrough {
+	if t.mustFlush() {
 		return t.unit().flush(wait)
 	}
 	return nil

@@ -22,6 +22,7 @@ var (
 	errNoSpace          = scsi.CheckCondition(scsi.KeyDataProtect, scsi.ASCSpaceAllocationFailed)
 	errNoMedium         = scsi.CheckCondition(scsi.KeyNotReady, scsi.ASCMediumNotPresent)
 	errMiscompare       = scsi.CheckCondition(scsi.KeyMiscompare, scsi.ASCMiscompareDuringVerify)
+	errNoStore          = scsi.CheckCondition(scsi.KeyAbortedCommand, scsi.ASCCommunicationTimeout)
 	errInternal         = scsi.CheckCondition(scsi.KeyHardwareError, scsi.ASCInternalTargetFailure)
 
 	// Conditions of the iSCSI layer (RFC 7143, 11.4.7.2).
@@ -47,6 +48,8 @@ func (u *unit) mediumError(err error, off int64, asc scsi.ASC) error {
 	}
 	cause := &storeError{err: err, cond: scsi.CheckCondition(scsi.KeyMediumError, asc)}
 	switch {
+	case errors.Is(err, store.ErrUnavailable):
+		cause.cond = errNoStore
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		cause.cond = errNoSpace
 	case off >= 0:

@@ -20,6 +20,11 @@ const maxTSIH = 1<<16 - 1
 // its context has ended and everything it started has.
 var ErrServerClosed = errors.New("target: server closed")
 
+// ErrStoreHangs is in what Serve returns when commands are left in a store that
+// does not answer. It must not be closed, and what the commands write may still
+// be written.
+var ErrStoreHangs = errors.New("target: a store does not answer")
+
 // Server is an iSCSI target server. Make one with [New]; all of its methods may
 // be called from several goroutines.
 type Server struct {
@@ -68,9 +73,10 @@ func New(cfg Config) (*Server, error) {
 
 // Serve accepts connections from l and serves them until ctx ends. Then it asks
 // sessions to log out, gives them LogoutTimeout, closes what is left, and
-// returns when every goroutine it started has ended; a store that is stuck in a
-// call holds it up. It always returns an error: ErrServerClosed after ctx, else
-// what is wrong with l. It closes l.
+// returns when every goroutine it started has ended. A store that hangs in a
+// call holds it up for StopTimeout; then it returns without the goroutines that
+// wait for the store, and its error is ErrStoreHangs too. It always returns an
+// error: ErrServerClosed after ctx, else what is wrong with l. It closes l.
 //
 // Several listeners may be served at once, by one Serve each: their connections
 // reach the same targets and sessions.
@@ -90,8 +96,32 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	v.closeAll() // first, so that connections know why
 	v.cancel()
-	v.wg.Wait()
+	if !v.await(s.cfg.StopTimeout) {
+		err = fmt.Errorf("%w: %w", err, ErrStoreHangs)
+	}
 	return err
+}
+
+// await reports whether all goroutines have ended within a time; less than none
+// is for ever.
+func (v *service) await(limit time.Duration) bool {
+	ended := make(chan struct{})
+	go func() {
+		v.wg.Wait()
+		close(ended)
+	}()
+	var late <-chan time.Time
+	if limit >= 0 {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case <-ended:
+		return true
+	case <-late:
+		return false
+	}
 }
 
 // service is one listener being served.

@@ -16,9 +16,10 @@ import (
 type unit struct {
 	cfg          LUN // without the number
 	store        store.Store
-	prompt       store.Prompt // store, if it is one
-	shift        uint         // log2 of the block size
-	physical     uint         // log2 of the physical block size
+	prompt       store.Prompt        // store, if it is one
+	durable      store.DurableWriter // the same
+	shift        uint                // log2 of the block size
+	physical     uint                // log2 of the physical block size
 	readOnly     bool
 	writeThrough bool
 	removable    bool
@@ -78,6 +79,7 @@ func newUnit(l LUN, identity string) (*unit, error) {
 	}
 	u.blocks.Store(uint64(l.Store.Size()) >> u.shift)
 	u.prompt, _ = l.Store.(store.Prompt)
+	u.durable, _ = l.Store.(store.DurableWriter)
 	if r, ok := l.Store.(store.ReadOnlyer); ok && r.ReadOnly() {
 		u.readOnly = true
 	}
@@ -138,6 +140,23 @@ func (u *unit) change(p []byte, off int64) error {
 	}
 	_, err := u.store.WriteAt(p, off)
 	return err
+}
+
+// writeDurable is write straight to the medium. Without wait it returns errWait.
+func (u *unit) writeDurable(p []byte, off int64, wait bool) error {
+	if !wait {
+		return errWait
+	}
+	u.changing.RLock()
+	defer u.changing.RUnlock()
+	err := u.sanitizer.excludes()
+	if err == nil {
+		_, err = u.durable.WriteDurable(p, off)
+	}
+	if err != nil {
+		return u.mediumError(err, off, scsi.ASCWriteError)
+	}
+	return nil
 }
 
 // flush takes what was written to the medium. Without wait it returns errWait.

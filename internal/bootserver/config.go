@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -60,8 +61,19 @@ type LUN struct {
 // Medium is what a LUN serves.
 type Medium struct {
 	// Path is a disk image or a block device.
-	Path     string `yaml:"path"`
-	ReadOnly bool   `yaml:"readOnly"`
+	Path string `yaml:"path"`
+	// NBD is, instead of Path, what an NBD server serves:
+	// nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH.
+	NBD string `yaml:"nbd"`
+	// Direct goes past the page cache (O_DIRECT).
+	Direct bool `yaml:"direct"`
+	// Preallocate reserves all of a file's space.
+	Preallocate bool `yaml:"preallocate"`
+	// Timeout, such as 30s, is how long a command waits for the disk before it
+	// fails; without it, as long as it takes, for NBD 30s.
+	Timeout string `yaml:"timeout"`
+
+	ReadOnly bool `yaml:"readOnly"`
 	// Overlay keeps what machines write in memory, so that Path stays as it is;
 	// the writes are lost when the server ends.
 	Overlay bool `yaml:"overlay"`
@@ -95,6 +107,7 @@ type disks struct {
 	cfg    map[string]Medium
 	shared map[string]store.Store // those of cfg that are in use
 	opened []store.Store          // all, for the caller to close
+	log    *slog.Logger           // of the stores; may be nil
 }
 
 // target makes the target's form of t.
@@ -154,15 +167,15 @@ func (m Medium) reservationFile() string {
 }
 
 func (d *disks) open(disk Medium) (store.Store, error) {
-	file, err := store.OpenFile(disk.Path, store.FileOptions{ReadOnly: disk.ReadOnly || disk.Overlay})
+	base, err := disk.open(disk.ReadOnly || disk.Overlay, d.log)
 	if err != nil {
 		return nil, err
 	}
-	d.opened = append(d.opened, file)
+	d.opened = append(d.opened, base)
 	if !disk.Overlay {
-		return file, nil
+		return base, nil
 	}
-	overlay := store.NewOverlay(file)
+	overlay := store.NewOverlay(base)
 	d.opened = append(d.opened, overlay)
 	return overlay, nil
 }

@@ -29,7 +29,7 @@ type Server struct {
 func New(c Config) (_ *Server, err error) {
 	s := &Server{
 		cfg: c, ready: make(chan struct{}),
-		disks: disks{cfg: c.Disks, shared: make(map[string]store.Store)},
+		disks: disks{cfg: c.Disks, shared: make(map[string]store.Store), log: c.Logger},
 	}
 	defer func() {
 		if err != nil {
@@ -55,7 +55,11 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // Run serves until ctx ends, which is no error, or a part fails, which ends
 // the others. It closes the disks.
 func (s *Server) Run(ctx context.Context, network netboot.Network) (err error) {
-	defer func() { err = errors.Join(err, s.Close()) }()
+	defer func() {
+		if !errors.Is(err, target.ErrStoreHangs) {
+			err = errors.Join(err, s.Close())
+		}
+	}()
 	group, ctx := errgroup.WithContext(ctx)
 	if len(s.cfg.Targets) > 0 {
 		port := cmp.Or(s.cfg.ISCSIPort, iscsi.DefaultPort)
@@ -64,7 +68,7 @@ func (s *Server) Run(ctx context.Context, network netboot.Network) (err error) {
 			return fmt.Errorf("iSCSI target: %w", err)
 		}
 		group.Go(func() error {
-			if err := s.target.Serve(ctx, listener); !errors.Is(err, target.ErrServerClosed) {
+			if err := s.target.Serve(ctx, listener); !errors.Is(err, target.ErrServerClosed) || errors.Is(err, target.ErrStoreHangs) {
 				return err
 			}
 			return nil
@@ -82,11 +86,11 @@ func (s *Server) Run(ctx context.Context, network netboot.Network) (err error) {
 	return group.Wait()
 }
 
-// Close closes the disks, the last opened first: an overlay before its base.
+// Close flushes and closes the disks, the last opened first: an overlay before its base.
 func (s *Server) Close() error {
 	var errs []error
 	for _, s := range slices.Backward(s.disks.opened) {
-		errs = append(errs, s.Close())
+		errs = append(errs, s.Flush(), s.Close())
 	}
 	s.disks.opened = nil
 	return errors.Join(errs...)

@@ -74,6 +74,11 @@ func start(name string, args ...string) (*daemon, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("%s %w", name, errRoot)
 	}
+	return run(name, args...)
+}
+
+// run is start for a daemon that anybody may run.
+func run(name string, args ...string) (*daemon, error) {
 	d := &daemon{cmd: exec.Command(name, args...), ended: make(chan struct{})}
 	d.cmd.Stdout, d.cmd.Stderr = &d.said, &d.said
 	if err := d.cmd.Start(); err != nil {

@@ -113,3 +113,11 @@ func (a *Aligner) buffer() *[]byte {
 	b = b[:bounceSize:bounceSize]
 	return &b
 }
+
+// Whole runs f, which changes whole blocks in a way of its own, while no access
+// writes back what it has read.
+func (a *Aligner) Whole(f func() error) error {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return f()
+}

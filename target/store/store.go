@@ -103,6 +103,10 @@ var (
 	// ErrLocked is a file or a device that somebody else serves.
 	ErrLocked = errors.New("in use by another process")
 
+	// ErrUnavailable is a store that does not answer, now: what it was asked
+	// for may have been done or not.
+	ErrUnavailable = errors.New("store does not answer")
+
 	// ErrWouldBlock is a [Prompt] store's "not without waiting".
 	ErrWouldBlock = errors.New("would have to wait")
 )
@@ -111,6 +115,19 @@ var (
 func CanDiscard(s Store) bool {
 	d, ok := s.(Discarder)
 	return ok && !errors.Is(d.Discard(0, 0), errors.ErrUnsupported)
+}
+
+// WriteDurable writes p to s at off and returns when it is on the medium: by the
+// store's own means if it has some, and by a Flush if not.
+func WriteDurable(s Store, p []byte, off int64) error {
+	if d, ok := s.(DurableWriter); ok {
+		_, err := d.WriteDurable(p, off)
+		return err
+	}
+	if _, err := s.WriteAt(p, off); err != nil {
+		return err
+	}
+	return s.Flush()
 }
 
 // WriteZeroes sets n bytes of s at off to zero, by the store's own means if it

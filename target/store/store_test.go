@@ -345,15 +345,8 @@ func TestFileResizes(t *testing.T) {
 	if _, err := s.ReadAt(b, 8191); !errors.Is(err, store.ErrOutOfRange) {
 		t.Errorf("read beyond the new end: %v", err)
 	}
-	readOnly, err := store.OpenFile(path, store.FileOptions{ReadOnly: true})
-	if err == nil {
-		t.Fatal("a locked file was opened again")
-	}
 	s.Close()
-	if readOnly, err = store.OpenFile(path, store.FileOptions{ReadOnly: true}); err != nil {
-		t.Fatal(err)
-	}
-	defer readOnly.Close()
+	readOnly := open(t, path, store.FileOptions{ReadOnly: true})
 	if err := readOnly.Resize(8192); !errors.Is(err, store.ErrReadOnly) {
 		t.Errorf("resize of a read-only file: %v", err)
 	}
