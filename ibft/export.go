@@ -223,3 +223,10 @@ func (e *exporter) paths() []Path {
 	}
 	return paths
 }
+
+// wantMAC fails on a NIC that the format cannot tell from others.
+func (e *exporter) wantMAC(n *NIC) {
+	if n.MAC == (MAC{}) {
+		e.fail(fmt.Errorf("NIC %d has no Ethernet address, by which the format knows it: give it one", n.Index))
+	}
+}

@@ -134,6 +134,11 @@ func (e *exporter) dracut() {
 		add(pair{key: "rd.iscsi.initiator", value: i.Name})
 	}
 	for _, n := range nics {
+		if n.MAC == (MAC{}) && len(nics) == 1 && n.VLAN == 0 { // dracut takes whatever card there is
+			add(pair{key: "ip", value: n.ipArgument("")})
+			continue
+		}
+		e.wantMAC(&n)
 		args = append(args, fmt.Sprintf("ifname=%s:%s", n.device(), n.MAC))
 		if n.VLAN != 0 {
 			args = append(args, fmt.Sprintf("vlan=%s:%s", n.link(), n.device()))
@@ -300,7 +305,9 @@ func (e *exporter) ipxe() {
 
 func (e *exporter) ipxeNIC(i int, n *NIC, set func(pair)) {
 	name := fmt.Sprintf("net%d", i)
-	e.line("# %s is %s", name, n.MAC)
+	if n.MAC != (MAC{}) {
+		e.line("# %s is %s", name, n.MAC)
+	}
 	if n.VLAN != 0 {
 		e.line("vcreate --tag %d %s", n.VLAN, name)
 		name += fmt.Sprintf("-%d", n.VLAN)

@@ -11,6 +11,7 @@ import (
 func (e *exporter) networkd() {
 	const dir = "# /etc/systemd/network/10-"
 	for i, n := range e.nics() {
+		e.wantMAC(&n)
 		if i > 0 {
 			e.line("")
 		}
@@ -51,6 +52,7 @@ func (e *exporter) networkdAddress(n *NIC) {
 // the Ethernet address.
 func (e *exporter) networkManager() {
 	for i, n := range e.nics() {
+		e.wantMAC(&n)
 		if i > 0 {
 			e.line("")
 		}
@@ -112,6 +114,7 @@ func (e *exporter) netplan() {
 	e.line("network:\n  version: 2\n  ethernets:")
 	vlans := false
 	for _, n := range nics {
+		e.wantMAC(&n)
 		e.line("    %s:\n      match:\n        macaddress: %q\n      critical: true", n.device(), n.MAC.String())
 		if n.VLAN != 0 {
 			vlans = true

@@ -269,6 +269,23 @@ func TestNetplanGenerates(t *testing.T) {
 	}
 }
 
+// A NIC without an Ethernet address is not told apart by zeros.
+func TestExportWithoutMAC(t *testing.T) {
+	table := values(exportSamples(t)["static"])
+	table.NICs[0].MAC, table.NICs[0].VLAN = MAC{}, 0
+	for format, want := range map[Format]string{FormatDracut: " ip=192.0.2.", FormatIPXE: "ifopen net0\n"} {
+		if got := string(mustExport(t, table, format).Bytes); strings.Contains(got, "00:00:00") || !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want %q", format, got, want)
+		}
+	}
+	table.NICs = append(table.NICs, table.NICs[0])
+	for _, format := range []Format{FormatNetworkd, FormatNetworkManager, FormatNetplan, FormatDracut} {
+		if e, err := table.Export(format, ExportOptions{}); err == nil || !strings.Contains(err.Error(), "no Ethernet address") {
+			t.Errorf("%s: %v, %v", format, e, err)
+		}
+	}
+}
+
 func TestFormatsAreDescribed(t *testing.T) {
 	seen := make(map[Format]bool)
 	for _, f := range Formats() {

@@ -86,7 +86,11 @@ func printFindings(std stdio, source string, found []ibft.Finding) error {
 			who = " for " + string(f.Consumer)
 		}
 		fmt.Fprintf(&b, "%s%s: %s: %s\n", std.paint(severityColour(f.Severity), f.Severity.String()), who, f.Where(), printable(f.Message))
-		fmt.Fprintf(&b, "  bytes %#x to %#x, rule %s (%s)\n", f.Offset, f.Offset+f.Length-1, f.Rule, f.Section)
+		where := fmt.Sprintf("bytes %#x to %#x", f.Offset, f.Offset+f.Length-1)
+		if f.Length == 1 {
+			where = fmt.Sprintf("byte %#x", f.Offset)
+		}
+		fmt.Fprintf(&b, "  %s, rule %s (%s)\n", where, f.Rule, f.Section)
 		fmt.Fprintf(&b, "  remedy: %s\n\n", f.Remedy)
 	}
 	fmt.Fprintf(&b, "%s: %s, %s, %s\n", printable(source),
