@@ -119,8 +119,10 @@ func TestReservationData(t *testing.T) {
 	}{
 		{"keys", "0000000200000010" + "00000000000000aa" + "00000000000000bb", scsi.AppendReservationKeys(nil, 2, []uint64{0xaa, 0xbb})},
 		{"no reservation", "0000000300000000", scsi.Reservation{Generation: 3}.Append(nil)},
-		{"reservation", "0000000300000010" + "00000000000000aa" + "0000000000060000",
-			scsi.Reservation{Generation: 3, Type: scsi.ExclusiveAccessRegistrantsOnly, Key: 0xaa}.Append(nil)},
+		{
+			"reservation", "0000000300000010" + "00000000000000aa" + "0000000000060000",
+			scsi.Reservation{Generation: 3, Type: scsi.ExclusiveAccessRegistrantsOnly, Key: 0xaa}.Append(nil),
+		},
 		{"capabilities", "00081db1ea010000", scsi.AppendReservationCapabilities(nil, true, true)},
 		{"fewer capabilities", "00081cb0ea010000", scsi.AppendReservationCapabilities(nil, false, false)},
 	} {
