@@ -52,6 +52,10 @@ func (c *CDB) Name() string {
 		}
 	case OpSanitize:
 		return "SANITIZE"
+	case OpMaintenanceOut:
+		if action == ActionSetTargetPortGroups {
+			return "SET TARGET PORT GROUPS"
+		}
 	case OpMaintenanceIn:
 		switch action {
 		case ActionReportTargetPortGroups:

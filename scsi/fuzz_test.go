@@ -96,6 +96,8 @@ func FuzzData(f *testing.F) {
 			t.Errorf("%d ranges in %d bytes", len(ranges), len(data))
 		}
 		scsi.ParseLBAStatus(data)
+		scsi.ParsePortGroups(data)
+		scsi.ParseSetPortGroups(data)
 		scsi.ParseSupportedOps(data)
 		scsi.ParseSupportedOp(data)
 	})

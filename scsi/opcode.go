@@ -79,6 +79,8 @@ const (
 	ActionReportSupportedOpcodes = 0x0c
 	ActionReportSupportedTMFs    = 0x0d
 
+	ActionSetTargetPortGroups = 0x0a // of OpMaintenanceOut
+
 	ActionSanitizeOverwrite   = 0x01 // of OpSanitize
 	ActionSanitizeBlockErase  = 0x02
 	ActionSanitizeCryptoErase = 0x03

@@ -27,6 +27,10 @@ type Config struct {
 	// PortalGroupTag is the tag of the one portal group; 0 means 1.
 	PortalGroupTag uint16
 
+	// PortGroups are the states in which target port groups begin. Those that are
+	// not listed are active and optimized.
+	PortGroups []PortGroup
+
 	// DiscoveryCHAP, if set, is what discovery sessions must prove.
 	DiscoveryCHAP *iscsi.CHAPServer
 
@@ -89,6 +93,11 @@ type Target struct {
 
 	// LUNs are its logical units, with different numbers.
 	LUNs []LUN
+
+	// PortGroup is the target port group that the target is in, from 1 on; 0
+	// means 1. Targets that serve the same disk are in different ones if they
+	// are not always as good a path as each other. See [PortGroup].
+	PortGroup uint16
 
 	// CHAP, if set, is what an initiator must prove to log in, and what the
 	// target proves to it. Nil lets initiators in unproven.
@@ -168,6 +177,7 @@ const (
 	defaultStopTimeout   = 30 * time.Second
 	defaultBlockSize     = 512
 	defaultPhysicalBlock = 4096
+	defaultPortGroup     = 1
 )
 
 // withDefaults returns a copy in which no zero is left that means something
@@ -218,6 +228,11 @@ func (c *Config) check() error {
 	}
 	if c.MaxSessions > maxTSIH {
 		return fmt.Errorf("target: MaxSessions is %d, at most %d sessions can be told apart", c.MaxSessions, maxTSIH)
+	}
+	for _, g := range c.PortGroups {
+		if err := g.check(); err != nil {
+			return fmt.Errorf("target: %w", err)
+		}
 	}
 	seen := make(map[string]bool)
 	for i, t := range c.Targets {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -17,10 +18,19 @@ type devices struct {
 	mu    sync.Mutex // taken before a unit's
 	units map[store.Store]*unit
 	ports map[portID]*port
+
+	// groups are the target port groups as they have been configured.
+	groups map[uint16]access
 }
 
-func newDevices() *devices {
-	return &devices{units: make(map[store.Store]*unit), ports: make(map[portID]*port)}
+func newDevices(groups []PortGroup) *devices {
+	d := &devices{
+		units: make(map[store.Store]*unit), ports: make(map[portID]*port), groups: make(map[uint16]access),
+	}
+	for _, g := range groups {
+		d.groups[g.ID] = access{state: g.State, preferred: g.Preferred}
+	}
+	return d
 }
 
 // location is a LUN of a target: a way to reach a unit.
@@ -47,6 +57,7 @@ func (d *devices) open(l LUN, at location) (*unit, error) {
 		if u, err = newUnit(l, identity); err != nil {
 			return nil, err
 		}
+		u.groups = maps.Clone(d.groups)
 		d.units[l.Store] = u
 	} else if l != u.cfg {
 		return nil, errors.New("its store is behind another LUN with other settings: LUNs of one store are one disk and differ in nothing but their number")
@@ -108,21 +119,18 @@ func (p portID) String() string { return fmt.Sprintf("%s,t,0x%04x", p.target, p.
 type port struct {
 	portID
 	relative uint16 // its relative target port identifier, which no other port has
+	group    uint16 // its target port group
 }
 
-// port returns a port, which gets the lowest number that is free if it is new.
-func (d *devices) port(target string, tag uint16) *port {
+// addPort makes a port, which gets the lowest number that is free.
+func (d *devices) addPort(id portID, group uint16) *port {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	id := portID{target, tag}
-	if p := d.ports[id]; p != nil {
-		return p
-	}
 	taken := make(map[uint16]bool)
 	for _, p := range d.ports {
 		taken[p.relative] = true
 	}
-	p := &port{portID: id, relative: 1}
+	p := &port{portID: id, relative: 1, group: group}
 	for taken[p.relative] {
 		p.relative++
 	}

@@ -14,6 +14,7 @@ type nexus struct {
 
 	attention atomic.Bool   // attentions is not empty
 	demand    atomic.Uint32 // the permission that reservations ask of its commands
+	access    atomic.Uint32 // the state of its target port group
 	meter     meter
 
 	// Guarded by u.mu.
@@ -29,6 +30,7 @@ func (u *unit) join(s *session) *nexus {
 	u.nexuses[n] = struct{}{}
 	n.alert(scsi.ASCPowerOnOrReset)
 	n.enforce()
+	n.access.Store(uint32(u.groups[s.port.group].state))
 	return n
 }
 

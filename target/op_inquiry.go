@@ -34,7 +34,9 @@ func runInquiry(t *task, _ bool) error {
 	}
 	u := t.unit()
 	if !c.VPD {
-		t.reply(u.inquiry.Append(nil), int(c.Length))
+		data := u.inquiry
+		data.MultiPort = len(u.portIDs()) > 1
+		t.reply(data.Append(nil), int(c.Length))
 		return nil
 	}
 	body, ok := u.vpd(c.Page, t.s.port)
@@ -84,7 +86,7 @@ func (u *unit) designators(p *port) []byte {
 		scsi.NAADesignator(u.naa[:]),
 		scsi.T10Designator(u.inquiry.Vendor, u.serial),
 		scsi.RelativePortDesignator(p.relative),
-		scsi.PortGroupDesignator(1),
+		scsi.PortGroupDesignator(p.group),
 		scsi.SCSINameDesignator(scsi.OfTargetPort, p.String()),
 		scsi.SCSINameDesignator(scsi.OfTarget, p.target),
 	})

@@ -63,7 +63,8 @@ type operationTable [256][]*operation
 func newOperationTable() *operationTable {
 	table := new(operationTable)
 	for _, list := range [][]operation{
-		basicOperations, readOperations, writeOperations, provisionOperations, reserveOperations, sanitizeOperations,
+		basicOperations, readOperations, writeOperations, provisionOperations, sanitizeOperations,
+		reserveOperations, portGroupOperations,
 	} {
 		for i := range list {
 			o := &list[i]
@@ -167,6 +168,9 @@ func (t *task) lookUp() error {
 // it is.
 func (t *task) admit() error {
 	u, cdb := t.nx.u, (*scsi.CDB)(&t.cdb)
+	if err := t.nx.accessible(t.op.op); err != nil {
+		return err
+	}
 	if t.nx.demand.Load() != 0 && t.nx.conflicts(permissionOf(t.op.op, t.op.action)|conditional(cdb)) {
 		return errConflict
 	}

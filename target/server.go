@@ -51,7 +51,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:        cfg.withDefaults(),
-		devices:    newDevices(),
+		devices:    newDevices(cfg.PortGroups),
 		epoch:      time.Now(),
 		operations: newOperationTable(),
 		sessions:   make(map[uint16]*session),

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -48,7 +49,7 @@ type targetSet struct {
 
 func (s *Server) newTarget(cfg *Target) (*target, error) {
 	name, _ := iscsi.ParseName(cfg.Name) // checked before
-	t := &target{name: name, past: make(map[int]Counts), port: s.devices.port(name, s.cfg.PortalGroupTag)}
+	t := &target{name: name, past: make(map[int]Counts), port: s.devices.addPort(portID{name, s.cfg.PortalGroupTag}, cmp.Or(cfg.PortGroup, defaultPortGroup))}
 	t.settings.Store(newSettings(cfg))
 	units := make(map[int]*unit)
 	t.units.Store(newUnitSet(units))

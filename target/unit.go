@@ -43,9 +43,10 @@ type unit struct {
 
 	mu           sync.Mutex // taken before a session's
 	nexuses      map[*nexus]struct{}
-	locations    []location    // where it is found
-	reservations *reservations // persistent ones; nobody changes what this points to
-	reservedBy   *nexus        // by RESERVE; nil: nobody
+	locations    []location        // where it is found
+	reservations *reservations     // persistent ones; nobody changes what this points to
+	reservedBy   *nexus            // by RESERVE; nil: nobody
+	groups       map[uint16]access // by target port group; others are active
 }
 
 // What INQUIRY data says unless configured.
@@ -85,7 +86,7 @@ func newUnit(l LUN, identity string) (*unit, error) {
 	}
 	u.identify(identity)
 	u.inquiry = scsi.InquiryData{
-		Type: scsi.TypeDisk, Removable: l.Removable, Version: scsi.VersionSPC4, CmdQue: true,
+		Type: scsi.TypeDisk, Removable: l.Removable, Version: scsi.VersionSPC4, CmdQue: true, TPGS: 3, // implicit and explicit
 		Vendor: l.Vendor, Product: l.Product, Revision: l.Revision, Descriptors: versions,
 	}
 	return u, nil

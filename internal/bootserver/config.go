@@ -15,6 +15,7 @@ import (
 
 	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/netboot"
+	"github.com/bootlun/bootlun/scsi"
 	"github.com/bootlun/bootlun/target"
 	"github.com/bootlun/bootlun/target/store"
 	"github.com/goccy/go-yaml"
@@ -31,6 +32,9 @@ type Config struct {
 	Targets []Target `yaml:"targets"`
 	// Disks are disks, by names of the operator's, that several LUNs can be.
 	Disks map[string]Medium `yaml:"disks"`
+	// PortGroups are the states of target port groups. Those that are not listed
+	// are active/optimized.
+	PortGroups []PortGroup `yaml:"portGroups"`
 }
 
 // Target is one iSCSI target. CHAP without a secret is an error, a secret may
@@ -40,6 +44,7 @@ type Target struct {
 	Alias             string   `yaml:"alias"`
 	AllowedInitiators []string `yaml:"allowedInitiators"` // patterns such as iqn.2001-04.com.example:*
 	LUNs              []LUN    `yaml:"luns"`
+	PortGroup         uint16   `yaml:"portGroup"` // 0 is 1
 
 	CHAPName              string       `yaml:"chapName"`
 	CHAPSecret            iscsi.Secret `yaml:"chapSecret"`
@@ -47,6 +52,13 @@ type Target struct {
 	ReverseCHAPName       string       `yaml:"reverseChapName"`
 	ReverseCHAPSecret     iscsi.Secret `yaml:"reverseChapSecret"`
 	ReverseCHAPSecretFile string       `yaml:"reverseChapSecretFile"`
+}
+
+// PortGroup is a target port group: how good a path to disks its targets are.
+type PortGroup struct {
+	ID        uint16           `yaml:"id"`
+	State     scsi.AccessState `yaml:"state"` // active/optimized, active/non-optimized, standby or unavailable
+	Preferred bool             `yaml:"preferred"`
 }
 
 // LUN is one disk of a target.
@@ -116,7 +128,7 @@ func (d *disks) target(t Target) (*target.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &target.Target{Name: t.Name, Alias: t.Alias, AllowedInitiators: t.AllowedInitiators, CHAP: chap}
+	out := &target.Target{Name: t.Name, Alias: t.Alias, AllowedInitiators: t.AllowedInitiators, CHAP: chap, PortGroup: t.PortGroup}
 	for _, l := range t.LUNs {
 		lun, err := d.lun(l)
 		if err != nil {

@@ -45,7 +45,11 @@ func New(c Config) (_ *Server, err error) {
 			return nil, err
 		}
 	}
-	s.target, err = target.New(target.Config{Targets: targets, Logger: c.Logger})
+	groups := make([]target.PortGroup, len(c.PortGroups))
+	for i, g := range c.PortGroups {
+		groups[i] = target.PortGroup(g)
+	}
+	s.target, err = target.New(target.Config{Targets: targets, PortGroups: groups, Logger: c.Logger})
 	return s, err
 }
 

@@ -201,6 +201,8 @@ func TestLoadAndNewSayWhatIsWrong(t *testing.T) {
 		{"unknown key", "addr: 10.73.0.1/24\nadress: 1\n", "adress"},
 		{"no address", "targets: []\n", "addr"},
 		{"no disk", "addr: 10.73.0.1/24\ntargets:\n  - name: iqn.2026-11.com.example:disks\n    luns: [{number: 0, path: /nonexistent}]\n", "LUN 0: "},
+		{"no such state", target + "portGroups: [{id: 1, state: slow}]\n", "active/non-optimized"},
+		{"offline", target + "portGroups: [{id: 1, state: offline}]\n", "cannot be set to offline"},
 		{"no shared disk", "addr: 10.73.0.1/24\ntargets:\n  - name: iqn.2026-11.com.example:disks\n    luns: [{number: 0, disk: d}]\n", "not in disks"},
 		{"a disk said twice", "addr: 10.73.0.1/24\ndisks: {d: {path: a}}\ntargets:\n  - name: iqn.2026-11.com.example:disks\n    luns: [{number: 0, disk: d, path: b}]\n", "say there"},
 		{"secret without name", target + "    chapSecret: twelve-chars\n", "a CHAP name needs a secret"},
