@@ -38,7 +38,9 @@ type Config struct {
 	// is for speed: 256 KiB segments and first bursts, 1 MiB bursts, immediate
 	// and unsolicited data, sessions of up to 8 connections for initiators that
 	// want several (at most 32 can be), and error recovery level 0. Whatever it
-	// says, digests are on for initiators that prefer or require them.
+	// says, digests are on for initiators that prefer or require them. With error
+	// recovery level 2, DefaultTime2Retain 0 means 20 s: for so long the tasks of
+	// a lost connection wait for their initiator.
 	Offer iscsi.Offer
 
 	// QueueDepth is how many commands a session may have outstanding, at most
@@ -169,6 +171,7 @@ const maxQueueDepth = 4096
 const (
 	defaultQueueDepth    = 128
 	defaultConnections   = 8
+	defaultTime2Retain   = 20
 	defaultSessions      = 4096
 	defaultPendingLogins = 256
 	defaultLoginTimeout  = 15 * time.Second
@@ -205,7 +208,9 @@ func (c Config) withDefaults() Config {
 	}
 	setDefault(&c.Offer.MaxConnections, defaultConnections)
 	c.Offer.MaxConnections = min(c.Offer.MaxConnections, maxConnections)
-	c.Offer.ErrorRecoveryLevel = 0
+	if c.Offer.ErrorRecoveryLevel >= 2 {
+		setDefault(&c.Offer.DefaultTime2Retain, defaultTime2Retain)
+	}
 	c.Offer.MaxRecvDataSegmentLength = min(c.Offer.MaxRecvDataSegmentLength, maxBuffer)
 	c.Offer.FirstBurstLength = min(c.Offer.FirstBurstLength, maxBuffer)
 	return c

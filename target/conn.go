@@ -44,6 +44,7 @@ type conn struct {
 
 	target  *target        // asked for at login, nil in a discovery session
 	params  iscsi.Params   // its own; of those of the session, the session's count
+	erl     int            // error recovery level
 	cid     uint16         // which of the session's connections it is
 	sess    *session       // set at the end of the login
 	serving atomic.Bool    // in full feature phase: sess may be used by others
@@ -51,11 +52,13 @@ type conn struct {
 	workers sync.WaitGroup // goroutines that work for this connection
 	gone    bool           // no more workers, no more tasks; guarded by session.mu
 	nudged  chan struct{}  // told of what it waits for when it lingers
-	out     sender         // replies
-	req     request        // the PDU being received
-	texts   textExchange   // the text exchange under way
-	cmd     iscsi.SCSICommand
-	data    iscsi.DataOut
+
+	answered []*task      // of which the initiator has not acknowledged the response when the connection ended
+	out      sender       // replies
+	req      request      // the PDU being received
+	texts    textExchange // the text exchange under way
+	cmd      iscsi.SCSICommand
+	data     iscsi.DataOut
 
 	maxSend atomic.Int64 // MaxRecvDataSegmentLength of the initiator
 

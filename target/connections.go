@@ -30,7 +30,7 @@ func (s *session) adopt(ctx context.Context, c *conn, info *iscsi.LoginInfo) isc
 		return iscsi.StatusSessionDoesNotExist
 	}
 	s.holders++ // so that the end of the old connection is not that of the session
-	status := s.replace(ctx, c)
+	status := s.replace(ctx, c, info.ExpStatSN)
 	s.mu.Unlock()
 	if status != iscsi.StatusSuccess {
 		s.release(c)
@@ -39,8 +39,9 @@ func (s *session) adopt(ctx context.Context, c *conn, info *iscsi.LoginInfo) isc
 }
 
 // replace enters a connection under its CID, in place of one that has it. The
-// caller holds s.mu, which is given up meanwhile.
-func (s *session) replace(ctx context.Context, c *conn) iscsi.LoginStatus {
+// caller holds s.mu, which is given up meanwhile. exp is up to where the initiator
+// has the responses of the old one.
+func (s *session) replace(ctx context.Context, c *conn, exp uint32) iscsi.LoginStatus {
 	for {
 		old := s.conns[c.cid]
 		switch {
@@ -50,6 +51,7 @@ func (s *session) replace(ctx context.Context, c *conn) iscsi.LoginStatus {
 			return iscsi.StatusTooManyConnections
 		case old == nil:
 			s.conns[c.cid] = c
+			s.acknowledgeOld(c.cid, exp)
 			s.nudge()
 			return iscsi.StatusSuccess
 		}
@@ -63,6 +65,23 @@ func (s *session) replace(ctx context.Context, c *conn) iscsi.LoginStatus {
 		if ctx.Err() != nil {
 			return iscsi.StatusTargetError
 		}
+	}
+}
+
+// acknowledgeOld lets go of the tasks of connections that are over whose
+// responses have arrived. The caller holds s.mu.
+func (s *session) acknowledgeOld(cid uint16, exp uint32) {
+	for _, c := range s.lingering {
+		if c.cid != cid {
+			continue
+		}
+		c.answered = slices.DeleteFunc(c.answered, func(t *task) bool {
+			arrived := iscsi.SNLess(t.statSN, exp)
+			if arrived {
+				t.free()
+			}
+			return arrived
+		})
 	}
 }
 
@@ -96,8 +115,15 @@ func (s *session) detach(c *conn) {
 	for s.worksFor(c) {
 		s.taskEnded.Wait()
 	}
+	s.mu.Unlock()
+	answered := c.out.end(keep)
+	s.mu.Lock()
+	c.answered = answered
 	if s.conns[c.cid] == c {
 		delete(s.conns, c.cid)
+	}
+	if keep {
+		s.lingering = append(s.lingering, c)
 	}
 	close(c.left)
 	if keep {
@@ -130,7 +156,6 @@ func (s *session) worksFor(c *conn) bool {
 // promised (RFC 7143, 13.15 and 13.16), and aborts the tasks that are left. The
 // caller holds s.mu.
 func (s *session) linger(c *conn) {
-	s.lingering = append(s.lingering, c)
 	timer := time.NewTimer(time.Duration(s.params.DefaultTime2Wait+s.params.DefaultTime2Retain) * time.Second)
 	defer timer.Stop()
 	for s.dropped == nil && (len(s.conns) == 0 || s.leftBehind(c)) {
@@ -152,6 +177,10 @@ func (s *session) linger(c *conn) {
 	}
 	s.lingering = slices.DeleteFunc(s.lingering, func(l *conn) bool { return l == c })
 	s.abort(func(t *task) bool { return t.c == c })
+	for _, t := range c.answered {
+		t.free()
+	}
+	c.answered = nil
 }
 
 // nudge has the connections that linger look again. The caller holds s.mu.
@@ -164,9 +193,12 @@ func (s *session) nudge() {
 	}
 }
 
-// leftBehind reports whether a connection that is over has tasks. The caller
-// holds s.mu.
+// leftBehind reports whether a connection that is over has tasks, answered ones
+// included. The caller holds s.mu.
 func (s *session) leftBehind(c *conn) bool {
+	if len(c.answered) > 0 {
+		return true
+	}
 	for _, t := range s.tasks {
 		if t.c == c {
 			return true
@@ -192,6 +224,11 @@ func (s *session) markDropped(reason error) []*conn {
 		s.dropped = reason
 		close(s.ending)
 	}
+	return s.connections()
+}
+
+// connections returns the session's connections. The caller holds s.mu.
+func (s *session) connections() []*conn {
 	conns := make([]*conn, 0, len(s.conns))
 	for _, c := range s.conns {
 		conns = append(conns, c)

@@ -28,13 +28,18 @@ type dataOut struct {
 	since  int64 // when there was progress last, Unix nanoseconds
 }
 
-// burst is a part of a write that arrives in order.
+// burst is a part of a write. It arrives in order, unless DataPDUInOrder is No or
+// something is lost.
 type burst struct {
 	ttt    uint32 // ReservedTag: unasked
+	r2tSN  uint32 // of the R2T that asked for it
 	off    int64
-	size   int64 // that it may have; what an R2T asked for
-	got    int64
-	dataSN uint32
+	size   int64   // that it may have; what R2Ts asked for
+	end    int64   // up to here PDUs have named it
+	have   spans   // what has arrived, from off
+	asked  span    // what its last R2T asked for, from off
+	dataSN uint32  // of the next Data-Out
+	tries  int     // R2Ts that asked for it again
 	buf    *buffer // what of it the operation wants
 }
 
@@ -54,7 +59,7 @@ func (t *task) useful(off, n int64) int64 { return max(0, min(n, t.want-off)) }
 func (t *task) receiveFirst(r *request, final bool) {
 	p := &t.s.params
 	n := int64(r.n)
-	b := burst{ttt: iscsi.ReservedTag, size: min(int64(t.expOut), int64(p.FirstBurstLength)), got: n}
+	b := burst{ttt: iscsi.ReservedTag, size: min(int64(t.expOut), int64(p.FirstBurstLength)), end: n, have: spans{run: n}}
 	switch {
 	case n > 0 && !p.ImmediateData, !final && p.InitialR2T:
 		t.fail(errUnsolicited)
@@ -96,21 +101,26 @@ func (c *conn) receiveDataOut() error {
 		}
 		return nil
 	}
-	err := c.readBurst(t, b, n)
+	at := int64(p.BufferOffset) - b.off
+	err := c.readBurst(t, &b, at, n)
+	lost := errors.Is(err, iscsi.ErrDataDigest)
 	switch {
-	case errors.Is(err, iscsi.ErrDataDigest):
+	case lost:
 		c.reject(&c.req, iscsi.RejectDataDigest, err.Error())
-		t.failData(errLostData)
+		if c.erl == 0 {
+			t.failData(errLostData)
+		}
 	case err != nil:
 		t.unpin()
 		return c.lost(err)
 	}
-	t.arrived(p, n)
+	t.arrived(p, n, lost)
 	return nil
 }
 
 // expectData finds the burst that a Data-Out of n bytes belongs to, and pins its
-// task. A PDU out of place fails the task; its data is then not kept.
+// task. A PDU out of place fails the task, where it cannot be asked for again;
+// its data is then not kept.
 func (c *conn) expectData(p *iscsi.DataOut, n int64) (*task, burst) {
 	s := c.sess
 	s.mu.Lock()
@@ -125,23 +135,27 @@ func (c *conn) expectData(p *iscsi.DataOut, n int64) (*task, burst) {
 	}
 	t.pins++
 	t.out.since = time.Now().UnixNano()
+	from := int64(p.BufferOffset) - b.off
+	to := from + n
+	there := b.have.has(from, to)
 	switch {
-	case b.got+n > b.size:
+	case b.have.run+n > b.size:
 		t.fail(errAmount)
-	case p.DataSN != b.dataSN, int64(p.BufferOffset) != b.off+b.got:
+	case from < 0, to > b.size:
+		t.fail(errLostData)
+	case c.erl == 0 && (p.DataSN != b.dataSN || there || s.params.DataPDUInOrder && from != b.have.run):
 		// Data is lost, as after a digest error (RFC 7143, 7.8).
 		t.fail(errLostData)
 	}
-	if t.failed {
+	if t.failed || there {
 		return t, burst{}
 	}
 	return t, *b
 }
 
-// readBurst reads a Data-Out's data to where it belongs in its burst.
-func (c *conn) readBurst(t *task, b burst, n int64) error {
+// readBurst reads the n bytes of a Data-Out to where they belong in their burst.
+func (c *conn) readBurst(t *task, b *burst, at, n int64) error {
 	if b.buf != nil {
-		at := b.got
 		keep := t.useful(b.off+at, n)
 		if err := c.readData(b.buf.b[at : at+keep]); err != nil {
 			return err
@@ -150,25 +164,42 @@ func (c *conn) readBurst(t *task, b burst, n int64) error {
 	return c.skipData()
 }
 
-// arrived notes that a Data-Out of n bytes has been read, and if its burst is
-// whole has the operation take it. The caller gives its pin away.
-func (t *task) arrived(p *iscsi.DataOut, n int64) {
+// arrived notes that a Data-Out of n bytes has been read, or lost. If its burst
+// is whole it has the operation take it; if the burst is over and is not whole,
+// what is missing is asked for again or the task fails. The caller gives its pin
+// away.
+func (t *task) arrived(p *iscsi.DataOut, n int64, lost bool) {
 	s := t.s
 	s.mu.Lock()
 	b := t.out.find(p.TTT)
-	b.got += n
+	from := int64(p.BufferOffset) - b.off
 	b.dataSN++
-	if !p.Final && (t.failed || b.got < b.size) {
+	if !t.failed {
+		b.end = max(b.end, from+n)
+		if !lost && !b.have.add(from, from+n) && t.c.erl == 0 {
+			t.fail(errLostData)
+		}
+	}
+	if !p.Final && (t.failed || b.have.run < b.size) {
 		s.mu.Unlock()
 		t.unpin()
 		return
 	}
-	if b.ttt != iscsi.ReservedTag && b.got != b.size {
+	if b.ttt == iscsi.ReservedTag {
+		b.size = b.end // all that there is
+	}
+	if b.have.run < b.size && !t.failed {
+		if r2t, ok := t.recover(b); ok {
+			s.mu.Unlock()
+			t.c.out.sendR2T(s, r2t)
+			t.unpin()
+			return
+		}
 		t.fail(errAmount)
 	}
 	whole := t.out.remove(p.TTT)
-	if whole.ttt == iscsi.ReservedTag {
-		t.out.asked = whole.got
+	if t.out.asked == 0 { // it was the first, which comes unasked
+		t.out.asked = whole.have.run
 	}
 	t.out.busy++
 	s.mu.Unlock()
@@ -197,7 +228,7 @@ func (o *dataOut) remove(ttt uint32) burst {
 // consume has the operation take a burst that has arrived whole, and goes on
 // with the task. The caller gives its pin away.
 func (t *task) consume(b burst, wait bool) {
-	n := t.useful(b.off, b.got)
+	n := t.useful(b.off, b.have.run)
 	if n > 0 && !t.mayRun {
 		switch t.tryGate(t.consumeLater(b)) {
 		case gateAsleep:
@@ -255,7 +286,7 @@ func (t *task) took(b *burst) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.out.busy--
-	t.out.taken += b.got
+	t.out.taken += b.have.run
 	s.solicited -= b.solicited()
 	s.feedStarved()
 	idle := t.out.busy == 0 && len(t.out.bursts) == 0

@@ -20,10 +20,17 @@
 // A connection (conn.go) has one goroutine. It logs the initiator in (login.go),
 // which makes a session (session.go) or adds the connection to one
 // (connections.go), and then reads requests (request.go), puts them in the order
-// of their CmdSN (window.go), and carries them out. A SCSI command is
-// a task (task.go); data that a write needs arrives by the rules of bursts and
-// R2Ts (dataout.go, r2t.go); what a command does to its unit (unit.go) is an
-// operation (operation.go, op_*.go).
+// of their CmdSN (window.go), and carries them out. A SCSI command is a task
+// (task.go); data that a write needs arrives by the rules of bursts and R2Ts
+// (dataout.go, r2t.go); what a command does to its unit (unit.go) is an operation
+// (operation.go, op_*.go).
+//
+// A session has the command window and the tasks; a connection has what numbers
+// and carries the answers (sender.go). A task belongs to the connection that
+// brought its command, and ends with it, unless the error recovery level is 2:
+// then another connection can take it over (reassign.go). From level 1 on,
+// answers are kept until they are acknowledged (recovery.go) and sent again when
+// asked for (snack.go), and damaged data is asked for again (r2t.go).
 //
 // As long as a store has its answer at hand (store.Prompt), the connection's
 // goroutine does all of that itself: a READ is decoded, read from the store and
@@ -37,7 +44,7 @@
 //
 // # Limits
 //
-// The error recovery level is 0. There are no
+// There are no
 // reservations, MODE SELECT changes write protection only, and GET LBA STATUS
 // says that all is mapped.
 package target

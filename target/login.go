@@ -27,6 +27,9 @@ func (c *conn) login() error {
 		return err
 	}
 	c.out.statSN = res.StatSN
+	if c.erl > 0 {
+		c.out.keepReplies(c.sess.depth)
+	}
 	return nil
 }
 
@@ -94,12 +97,14 @@ func (c *conn) establish(ctx context.Context, info iscsi.LoginInfo, params iscsi
 		if s == nil {
 			return 0, iscsi.StatusSessionDoesNotExist
 		}
+		c.erl = s.params.ErrorRecoveryLevel
 		status := s.adopt(ctx, c, &info)
 		if status == iscsi.StatusSuccess {
 			c.sess = s
 		}
 		return s.tsih, status
 	}
+	c.erl = params.ErrorRecoveryLevel
 	s := newSession(c, info, params)
 	if status := c.srv.establish(ctx, s); status != iscsi.StatusSuccess {
 		return 0, status

@@ -16,6 +16,10 @@ func (c *conn) taskManagement(r *request) error {
 		return err
 	}
 	s := c.sess
+	if p.Function == iscsi.TaskReassign {
+		c.taskReassign(&p)
+		return nil
+	}
 	response, affected := c.manage(&p)
 	resp := iscsi.TaskManagementResponse{ITT: p.ITT, Response: response}
 	c.log.Info("task management", "function", p.Function.String(), "lun", p.LUN.String(), "response", response.String())
@@ -69,8 +73,6 @@ func (c *conn) manage(p *iscsi.TaskManagementRequest) (iscsi.TaskResponse, abort
 			all = append(all, u.abortAndReset(s, p, scsi.ASCBusReset)...)
 		}
 		return iscsi.TaskFunctionComplete, all
-	case iscsi.TaskReassign:
-		return iscsi.TaskReassignNotSupported, nil
 	}
 	return iscsi.TaskFunctionNotSupported, nil
 }

@@ -57,9 +57,9 @@ func (s *session) dequeue(t *task) {
 func (s *session) wake(t *task) {
 	t.dormant = false
 	if f := t.deferred; f != nil {
-		t.deferred = nil
-		c := t.c
-		c.spawn(func() { f(); c.push() })
+		if c := t.c; c.spawn(func() { f(); c.push() }) {
+			t.deferred = nil
+		}
 	}
 }
 

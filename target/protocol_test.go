@@ -190,35 +190,37 @@ func TestMalformedAHS(t *testing.T) {
 	c.good(scsi.TestUnitReadyCDB(), 0, nil)
 }
 
+// spoil sends a PDU with one bit of it wrong.
+func (c *client) spoil(p iscsi.PDU, data []byte, at int) {
+	c.t.Helper()
+	var wire bytes.Buffer
+	w := iscsi.NewConn(&wire)
+	w.SetDigests(true, true)
+	var b iscsi.BHS
+	p.Encode(&b)
+	if err := errors.Join(w.WritePDU(&b, nil, data), w.Flush()); err != nil {
+		c.t.Fatal(err)
+	}
+	wire.Bytes()[at] ^= 0x10
+	if _, err := c.nc.Write(wire.Bytes()); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
 // TestDigestErrors corrupts a header, the data of a command and that of a
 // Data-Out.
 func TestDigestErrors(t *testing.T) {
 	both := offering(func(o *iscsi.Offer) {
 		o.HeaderDigest, o.DataDigest, o.NoImmediateData = iscsi.DigestRequire, iscsi.DigestRequire, true
 	})
-	// spoil has the client send the PDU with one bit of it wrong.
-	spoil := func(c *client, p iscsi.PDU, data []byte, at int) {
-		var wire bytes.Buffer
-		w := iscsi.NewConn(&wire)
-		w.SetDigests(true, true)
-		var b iscsi.BHS
-		p.Encode(&b)
-		if err := errors.Join(w.WritePDU(&b, nil, data), w.Flush()); err != nil {
-			t.Fatal(err)
-		}
-		wire.Bytes()[at] ^= 0x10
-		if _, err := c.nc.Write(wire.Bytes()); err != nil {
-			t.Fatal(err)
-		}
-	}
 	t.Run("header", func(t *testing.T) {
 		c := connect(t, serveDisk(t, store.NewMemory(diskSize)), both)
-		spoil(c, &iscsi.NOPOut{Immediate: true, ITT: 1, TTT: iscsi.ReservedTag}, nil, 17)
+		c.spoil(&iscsi.NOPOut{Immediate: true, ITT: 1, TTT: iscsi.ReservedTag}, nil, 17)
 		c.expectClosed()
 	})
 	t.Run("request", func(t *testing.T) {
 		c := connect(t, serveDisk(t, store.NewMemory(diskSize)), both)
-		spoil(c, &iscsi.NOPOut{ITT: 1, TTT: iscsi.ReservedTag, CmdSN: c.cmdSN}, make([]byte, 100), 60)
+		c.spoil(&iscsi.NOPOut{ITT: 1, TTT: iscsi.ReservedTag, CmdSN: c.cmdSN}, make([]byte, 100), 60)
 		var p iscsi.Reject
 		if c.expect(&p); p.Reason != iscsi.RejectDataDigest {
 			t.Errorf("rejected because of %v", p.Reason)
@@ -230,7 +232,7 @@ func TestDigestErrors(t *testing.T) {
 		cmd := c.newCommand(transfer(scsi.OpWrite10, 0, 2), 0, 1024)
 		cmd.Final = false
 		c.send(&cmd, nil)
-		spoil(c, &iscsi.DataOut{ITT: cmd.ITT, TTT: iscsi.ReservedTag}, pattern(512, 1), 100)
+		c.spoil(&iscsi.DataOut{ITT: cmd.ITT, TTT: iscsi.ReservedTag}, pattern(512, 1), 100)
 		var p iscsi.Reject
 		if c.expect(&p); p.Reason != iscsi.RejectDataDigest {
 			t.Errorf("rejected because of %v", p.Reason)

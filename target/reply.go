@@ -1,6 +1,8 @@
 package target
 
 import (
+	"bytes"
+
 	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/scsi"
 )
@@ -13,18 +15,22 @@ const maxSegment = 256 << 10
 // wants.
 func (t *task) expected() int64 { return min(t.in, int64(t.expIn)) }
 
-// nextSegment is how long the task's next Data-In may be: what the initiator
-// takes in one PDU, and what is left of the burst (RFC 7143, 13.13).
-func (t *task) nextSegment() int {
+// nextSegment is how long the task's next Data-In may be.
+func (t *task) nextSegment() int { return t.segmentAt(t.sent) }
+
+// segmentAt is how long the Data-In at off may be: what the initiator takes in
+// one PDU, and what is left of the burst (RFC 7143, 13.13).
+func (t *task) segmentAt(off uint32) int {
 	burst := t.s.params.MaxBurstLength
-	left := burst - int(t.sent)%burst
-	return int(min(t.expected()-int64(t.sent), int64(t.segment), int64(left)))
+	left := burst - int(off)%burst
+	return int(min(t.expected()-int64(off), int64(t.segment), int64(left)))
 }
 
-// give sends n bytes of Data-In, and keeps those that are the last for the
-// status to go with them. The buffer is given away.
+// give sends n bytes of Data-In. Those that are the last are kept for the status
+// to go with them, unless the two must be able to be sent again each. The buffer
+// is given away.
 func (t *task) give(b *buffer, n int) {
-	if int64(t.sent)+int64(n) == t.expected() {
+	if t.c.erl == 0 && int64(t.sent)+int64(n) == t.expected() {
 		t.tail, t.tailLen = b, n
 		return
 	}
@@ -40,13 +46,32 @@ func (t *task) give(b *buffer, n int) {
 
 // dataIn makes the header of the task's next Data-In, of n bytes.
 func (t *task) dataIn(n int) iscsi.DataIn {
-	p := iscsi.DataIn{
-		ITT: t.itt, TTT: iscsi.ReservedTag, DataSN: t.dataSN, BufferOffset: t.sent,
-	}
+	p := t.dataInAt(progress{t.dataSN, t.sent}, n)
 	t.dataSN++
 	t.sent += uint32(n)
-	p.Final = int64(t.sent) == t.expected() || int(t.sent)%t.s.params.MaxBurstLength == 0
 	return p
+}
+
+// dataInAt makes the header of a Data-In of n bytes. Where a burst is over and
+// the data is not, the initiator is asked to say that it has it.
+func (t *task) dataInAt(at progress, n int) iscsi.DataIn {
+	p := iscsi.DataIn{ITT: t.itt, TTT: iscsi.ReservedTag, DataSN: at.sn, BufferOffset: at.off}
+	end := int64(at.off) + int64(n)
+	p.Final = end == t.expected() || end%int64(t.s.params.MaxBurstLength) == 0
+	if t.c.erl > 0 && p.Final && end < t.expected() {
+		p.Acknowledge, p.LUN, p.TTT = true, t.lun, t.acknowledgeTag()
+	}
+	return p
+}
+
+// acknowledgeTag returns the tag by which the initiator acknowledges Data-In.
+func (t *task) acknowledgeTag() uint32 {
+	for t.ackTag == 0 {
+		t.s.mu.Lock()
+		t.ackTag = t.s.newTTT()
+		t.s.mu.Unlock()
+	}
+	return t.ackTag
 }
 
 // reply gives the initiator data that an operation has made: at most allocated
@@ -54,6 +79,9 @@ func (t *task) dataIn(n int) iscsi.DataIn {
 func (t *task) reply(data []byte, allocated int) {
 	data = data[:min(len(data), allocated)]
 	t.in = int64(len(data))
+	if t.c.erl > 0 {
+		t.given = bytes.Clone(data)
+	}
 	for rest := data; int64(t.sent) < t.expected() && t.tail == nil; {
 		n := t.nextSegment()
 		b := t.s.srv.buffers.get(n)
@@ -83,7 +111,7 @@ func (t *task) queueStatus(w *sender, exp, max uint32) {
 		}
 	}
 	p := iscsi.SCSIResponse{
-		Status: uint8(t.status), ITT: t.itt, ExpDataSN: t.dataSN + t.out.r2tSN,
+		Status: uint8(t.status), ITT: t.itt, SNACKTag: t.snackTag, ExpDataSN: t.dataSN + t.out.r2tSN,
 		Overflow: over, Underflow: under, ResidualCount: residual,
 	}
 	p.Encode(&w.bhs)

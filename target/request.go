@@ -49,13 +49,16 @@ func (r *request) drop() {
 // receive takes the PDU whose header is in c.req.
 func (c *conn) receive() error {
 	r := &c.req
+	if c.erl > 0 {
+		c.out.acknowledge(r.bhs.ExpStatSN())
+	}
 	switch op := r.bhs.Opcode(); op {
 	case iscsi.OpDataOut:
 		return c.receiveDataOut()
 	case iscsi.OpNOPOut, iscsi.OpSCSICommand, iscsi.OpTaskManagementRequest, iscsi.OpTextRequest, iscsi.OpLogoutRequest:
 		return c.receiveRequest()
 	case iscsi.OpSNACK:
-		return c.refuse(iscsi.RejectSNACK, "error recovery level is 0")
+		return c.receiveSNACK()
 	case iscsi.OpLoginRequest:
 		return c.fatal(r, iscsi.RejectProtocolError, "a login request in full feature phase")
 	default:
@@ -73,13 +76,18 @@ func (c *conn) refuse(reason iscsi.RejectReason, why string) error {
 }
 
 // dataError says what an error in reading a request's data means. After a
-// digest error the request is lost, with its CmdSN; at error recovery level 0
-// only a new session helps (RFC 7143, 7.1.4.2).
+// digest error the request is lost, with its CmdSN: the initiator sends it again,
+// or at error recovery level 0, where only a new session helps, the connection
+// ends (RFC 7143, 7.1.4.2 and 7.8).
 func (c *conn) dataError(err error) error {
-	if errors.Is(err, iscsi.ErrDataDigest) {
+	if !errors.Is(err, iscsi.ErrDataDigest) {
+		return c.lost(err)
+	}
+	if c.erl == 0 {
 		return c.fatal(&c.req, iscsi.RejectDataDigest, err.Error())
 	}
-	return c.lost(err)
+	c.reject(&c.req, iscsi.RejectDataDigest, err.Error())
+	return nil
 }
 
 // receiveRequest receives a request that has a CmdSN and carries it out when

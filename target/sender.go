@@ -28,6 +28,7 @@ type sender struct {
 	lent   []*buffer // queued by reference, to be put back when sent
 	queued int       // bytes in lent
 	err    error
+	kept   retained // at error recovery levels above 0
 }
 
 func (w *sender) init(pdu *iscsi.Conn, buffers *bufferPool) {
@@ -58,12 +59,15 @@ func (w *sender) flushLocked() error {
 // queue queues the PDU whose header is in w.bhs, but for the sequence numbers.
 // If it carries a status it takes up a StatSN. The caller holds w.mu.
 func (w *sender) queue(exp, max uint32, status bool, data []byte) {
-	if w.err != nil {
-		return
-	}
 	w.bhs.SetResponseSN(w.statSN, exp, max)
 	if status {
 		w.statSN++
+		if w.kept.on {
+			w.keep(data)
+		}
+	}
+	if w.err != nil {
+		return
 	}
 	w.err = w.pdu.WritePDU(&w.bhs, nil, data)
 }

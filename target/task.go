@@ -61,6 +61,16 @@ type task struct {
 	sense   scsi.Sense
 	status  scsi.Status
 
+	// For sending again (recovery.go), guarded by sender.mu.
+	given      []byte   // what reply gave; nil: it comes from the medium
+	acked      progress // Data-In before it is acknowledged
+	ackTag     uint32   // by which the initiator does so; 0: not asked to
+	snackTag   uint32   // of the last R-Data SNACK
+	resegments bool     // all is to be sent again before the response
+	statSN     uint32   // of the response
+	replaying  bool     // a worker sends it again
+	settled    bool     // its response is acknowledged
+
 	// Guarded by session.mu.
 	serial   uint64 // which task this is; tasks are used again
 	pins     int
@@ -148,6 +158,9 @@ func (t *task) unpin() {
 	t.pins--
 	switch {
 	case t.pins > 0 || !t.complete && !t.aborted:
+		if t.c.gone {
+			s.taskEnded.Broadcast()
+		}
 		s.mu.Unlock()
 	case t.aborted:
 		s.end(t)
@@ -158,6 +171,13 @@ func (t *task) unpin() {
 		s.mu.Unlock()
 		t.respond()
 	}
+}
+
+// rest gives up the caller's pin of a task whose connection is over. The caller
+// holds session.mu.
+func (t *task) rest() {
+	t.pins--
+	t.s.taskEnded.Broadcast()
 }
 
 // resting reports whether nobody works on the task. The caller holds session.mu.
@@ -171,21 +191,48 @@ func (t *task) finish() {
 	t.unpin()
 }
 
-// respond ends a complete task that has one pin, the caller's.
+// respond ends a complete task that has one pin, the caller's. If its connection
+// is over it waits for another one.
 func (t *task) respond() {
-	t.measure()
 	w, s := &t.c.out, t.s
 	w.mu.Lock()
 	s.mu.Lock()
+	if t.resegments && !t.aborted && t.c.spawn(t.respondAgain) {
+		t.resegments = false
+		s.mu.Unlock()
+		w.mu.Unlock()
+		return
+	}
+	if t.c.gone && !t.aborted {
+		t.rest()
+		s.mu.Unlock()
+		w.mu.Unlock()
+		return
+	}
+	t.measure()
 	s.end(t)
 	exp, max := s.expCmdSN, s.maxCmdSN
 	aborted := t.aborted
 	s.mu.Unlock()
+	kept := false
 	if !aborted {
 		t.queueStatus(w, exp, max)
+		kept = w.keepTask(t)
 	}
 	w.mu.Unlock()
-	t.free()
+	if !kept {
+		t.free()
+	}
+}
+
+// respondAgain is respond after all data has been sent again.
+func (t *task) respondAgain() {
+	c := t.c
+	if err := t.sendAgain(); err != nil {
+		c.close(err)
+	}
+	t.respond()
+	c.push()
 }
 
 // isAborted tells a worker to stop early.
@@ -261,6 +308,11 @@ func (t *task) later(f func()) {
 	c, s := t.c, t.s
 	s.mu.Lock()
 	spawned := c.spawn(func() { f(); c.push() })
+	if !spawned && !t.aborted { // the task is there for another connection to take over
+		t.deferred = f
+		s.taskEnded.Broadcast()
+		spawned = true
+	}
 	s.mu.Unlock()
 	if !spawned {
 		t.unpin() // aborted like all tasks of the connection
