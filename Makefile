@@ -17,10 +17,10 @@ TEST = CGO_ENABLED=1 $(GO) tool gotestsum --format pkgname-and-test-fails --form
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  make boot takes ROOT=tiny|debian|FILE.img, TABLE=dhcp|firmware, KERNEL=vmlinuz MODULES=lib/modules/VERSION, ONESHOT=1"
+	@echo "  make boot takes ROOT=tiny|debian|dracut|FILE.img, TABLE=dhcp|firmware, KERNEL=vmlinuz MODULES=lib/modules/VERSION, ONESHOT=1"
 
 boot: bin/bootlun ## Boot a virtual machine from an iSCSI LUN and show its console and timeline
-	@scripts/deps.sh boot $(if $(filter debian,$(ROOT)),debian)
+	@scripts/deps.sh boot $(if $(filter debian dracut,$(ROOT)),debian)
 	@bin/bootlun vm run --root '$(ROOT)' --table '$(TABLE)' \
 		$(if $(KERNEL),--kernel '$(KERNEL)' --modules '$(MODULES)') $(if $(ONESHOT),--oneshot)
 

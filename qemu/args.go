@@ -31,9 +31,7 @@ func (m Machine) Args() []string {
 		"-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", qmpFD), "-mon", "chardev=qmp,mode=control",
 		"-device", "virtio-rng-pci", // A guest that waits for entropy would wait long.
 	)
-	if m.Firmware != "" {
-		args = append(args, "-bios", m.Firmware)
-	}
+	args = append(args, m.firmwareArgs()...)
 	if m.NoReboot {
 		args = append(args, "-no-reboot")
 	}
@@ -64,6 +62,17 @@ func (m Machine) accelArgs() []string {
 		accel = "kvm"
 	}
 	return []string{"-accel", accel, "-cpu", cmp.Or(m.CPU, "max")}
+}
+
+func (m Machine) firmwareArgs() []string {
+	switch {
+	case m.FirmwareVars != "":
+		const flash = "if=pflash,format=raw,file="
+		return []string{"-drive", flash + escape(m.Firmware) + ",readonly=on", "-drive", flash + escape(m.FirmwareVars)}
+	case m.Firmware != "":
+		return []string{"-bios", m.Firmware}
+	}
+	return nil
 }
 
 func (m Machine) kernelArgs() []string {

@@ -36,6 +36,7 @@ func TestArgs(t *testing.T) {
 				{Path: "/tmp/data,1.qcow2", Format: "qcow2", Model: "ide-hd", BootIndex: -1, ReadOnly: true},
 			},
 		}},
+		{"uefi", Machine{Firmware: "/usr/share/OVMF/OVMF_CODE_4M.fd", FirmwareVars: "/tmp/vars,1.fd"}},
 		{"direct", Machine{Kernel: "/boot/vmlinuz", Initrd: "/tmp/initrd,x", Append: "console=ttyS0 a=b,c", NICs: []NIC{{LAN: "/l"}}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -29,6 +29,9 @@ type Machine struct {
 	Type string
 	// Firmware is the file of a firmware for -bios, such as OVMF's; empty means QEMU's SeaBIOS.
 	Firmware string
+	// FirmwareVars, unless empty, is a flash memory in which Firmware, a flash memory then too, has its variables: the
+	// other file of OVMF's two. The machine writes to it.
+	FirmwareVars string
 	// KeepPrompt leaves iPXE's "Press Ctrl-B" prompt its two seconds, for a user who wants iPXE's shell. Otherwise the
 	// console answers it at once with a space, as an impatient user does.
 	KeepPrompt bool

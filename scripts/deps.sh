@@ -49,6 +49,7 @@ test   busybox          .
 test   curl             a client of our HTTP server
 test   ipxe             boot loaders for our TFTP server to serve
 test   ovmf             UEFI firmware to boot from it
+test   grub-efi-amd64-bin a program for it to start from a LUN
 test   tcpdump          reads our captures
 LIST
 }

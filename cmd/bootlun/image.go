@@ -55,7 +55,7 @@ func (c *imageBuildCommand) Run(ctx context.Context) error {
 
 type imageRootCommand struct {
 	Build string `default:"build" help:"Folder in which images are kept between runs."`
-	Name  string `arg:"" enum:"tiny,debian" help:"tiny or debian."`
+	Name  string `arg:"" enum:"tiny,debian,dracut" help:"tiny, debian or dracut (Debian with an initramfs by dracut)."`
 }
 
 // Run makes the disk image and says where it is.

@@ -30,7 +30,7 @@ func (f imageFlags) images(log *slog.Logger) scenario.Images {
 
 type vmRunCommand struct {
 	imageFlags
-	Root       string `default:"tiny" help:"What the LUN holds: tiny, debian, or the file of a disk image."`
+	Root       string `default:"tiny" help:"What the LUN holds: tiny, debian, dracut, or the file of a disk image."`
 	Table      string `default:"dhcp" enum:"dhcp,firmware" help:"Where the machine's iBFT comes from: synthesised from DHCP, or given by its firmware."`
 	Cmdline    string `help:"Added to the kernel's command line, such as root=UUID=…"`
 	Memory     int    `default:"1024" help:"The machine's memory in MiB."`

@@ -77,6 +77,9 @@ type DebianConfig struct {
 	// SelfBooting adds a kernel, an initramfs with open-iscsi and GRUB for
 	// BIOS, so that the image boots by itself from a disk or an iSCSI LUN.
 	SelfBooting bool
+	// Dracut, with SelfBooting, has dracut make the initramfs; otherwise it is
+	// Debian's usual initramfs-tools.
+	Dracut bool
 
 	// Log hears of each step; nil means silence.
 	Log *slog.Logger `json:"-"`

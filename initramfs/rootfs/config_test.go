@@ -19,6 +19,7 @@ func TestKey(t *testing.T) {
 		"debian, login":  DebianConfig{RootPassword: "secret"}.Key(),
 		"debian, auto":   DebianConfig{Autologin: true}.Key(),
 		"debian, boot":   DebianConfig{SelfBooting: true}.Key(),
+		"debian, dracut": DebianConfig{SelfBooting: true, Dracut: true}.Key(),
 		"debian, more":   DebianConfig{Packages: []string{"fio"}}.Key(),
 	}
 	seen := make(map[string]string)

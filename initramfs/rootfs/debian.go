@@ -144,10 +144,6 @@ func writeFolder(dir string, tree []entry) error {
 	})
 }
 
-func (b *debianBuild) packages() []string {
-	return append(debianPackages(b.SelfBooting), b.Packages...)
-}
-
 // environment is what the scripts are told. The password goes this way because
 // arguments show in everybody's list of processes.
 func (b *debianBuild) environment() []string {

@@ -52,6 +52,15 @@ func checkDebian(t *testing.T, image string, config DebianConfig) {
 			t.Logf("/%s has %.1f MB", target, float64(info.Size())/1e6)
 		}
 	}
+	kernel, initramfs, err := BootFiles(image, t.TempDir())
+	if err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{kernel, initramfs} {
+		if info, err := os.Stat(name); err != nil || info.Size() < 1<<20 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
 	for _, dir := range []string{"proc", "sys", "dev", "run", "tmp", "var/lib/apt/lists"} {
 		if left, err := root.ReadDir(dir); err != nil || slices.ContainsFunc(left, notDots) {
 			t.Errorf("/%s holds %v, %v; want nothing", dir, left, err)
@@ -126,6 +135,7 @@ func TestDebianTree(t *testing.T) {
 		getty = "etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf"
 		grub  = "boot/grub/grub.cfg"
 		iscsi = "etc/iscsi/iscsi.initramfs"
+		conf  = "etc/dracut.conf.d/bootlun.conf"
 	)
 	for name, c := range map[string]struct {
 		config     DebianConfig
@@ -133,7 +143,8 @@ func TestDebianTree(t *testing.T) {
 	}{
 		"plain":        {DebianConfig{}, []string{"etc/fstab", "etc/hostname"}, []string{getty, grub, iscsi}},
 		"autologin":    {DebianConfig{Autologin: true}, []string{getty}, []string{grub, iscsi}},
-		"self-booting": {DebianConfig{SelfBooting: true}, []string{grub, iscsi}, []string{getty}},
+		"self-booting": {DebianConfig{SelfBooting: true}, []string{grub, iscsi}, []string{getty, conf}},
+		"dracut":       {DebianConfig{SelfBooting: true, Dracut: true}, []string{grub, conf}, []string{getty, iscsi}},
 	} {
 		b := debianBuild{DebianConfig: c.config.withDefaults(), id: identify("test")}
 		files := make(map[string]string)

@@ -16,15 +16,27 @@ func (b *debianBuild) tree() []entry {
 	if b.Autologin {
 		tree = append(tree, text("etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf", autologin))
 	}
-	if b.SelfBooting {
-		tree = append(tree,
-			text("etc/iscsi/iscsi.initramfs", iscsiInitramfs),
-			// So that fsck is on board, as on an installed system: where the image
-			// is made, its file system's UUID leads to no device.
-			text("etc/initramfs-tools/conf.d/root", "FSTYPE=ext4\n"),
-			text("boot/grub/grub.cfg", fmt.Sprintf(grubConfig, b.id.filesystem)))
+	if !b.SelfBooting {
+		return tree
 	}
-	return tree
+	tree = append(tree, text("boot/grub/grub.cfg", fmt.Sprintf(grubConfig, b.id.filesystem, b.byTable())))
+	if b.Dracut {
+		return append(tree, text("etc/dracut.conf.d/bootlun.conf", dracutConfig))
+	}
+	return append(tree,
+		text("etc/iscsi/iscsi.initramfs", iscsiInitramfs),
+		// So that fsck is on board, as on an installed system: where the image
+		// is made, its file system's UUID leads to no device.
+		text("etc/initramfs-tools/conf.d/root", "FSTYPE=ext4\n"))
+}
+
+// byTable is the kernel argument by which the image's initramfs goes by the
+// iBFT.
+func (b *debianBuild) byTable() string {
+	if b.Dracut {
+		return "rd.iscsi.firmware=1 ip=ibft"
+	}
+	return "iscsi_auto"
 }
 
 // Without this, pulling the plug within half a minute leaves the name half
@@ -42,13 +54,22 @@ ExecStart=-/sbin/agetty --autologin root --keep-baud 115200,57600,38400,9600 - $
 // kernel's command line it goes by the iBFT instead.
 const iscsiInitramfs = "# The kernel's command line says iscsi_auto: the settings are in the iBFT.\n"
 
+// Where the image is made there is no iSCSI root to be seen, nor the machine
+// that will have one. Of dracut's ways to set up a network the image has two,
+// and only the one that is not systemd-networkd knows ip=ibft. dracut leaves
+// out what Debian's iscsid.service runs first.
+const dracutConfig = `hostonly=no
+add_dracutmodules+=" network-legacy iscsi "
+install_items+=" /lib/open-iscsi/startup-checks.sh /usr/bin/grep /usr/bin/chmod "
+`
+
 // The links /vmlinuz and /initrd.img follow the newest kernel package.
 const grubConfig = `serial --unit=0 --speed=115200
 terminal_input serial console
 terminal_output serial console
 set timeout=0
 menuentry "Debian" {
-	linux /vmlinuz root=UUID=%s ro console=ttyS0,115200 iscsi_auto
+	linux /vmlinuz root=UUID=%s ro console=ttyS0,115200 %s
 	initrd /initrd.img
 }
 `

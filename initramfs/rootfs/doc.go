@@ -9,7 +9,8 @@
 //     program.
 //   - [Debian] is a real Debian 12 by mmdebstrap. With [DebianConfig.SelfBooting]
 //     it also boots from any BIOS disk, int 13h of iPXE among them: GRUB, the
-//     distribution's kernel, its own initramfs with open-iscsi.
+//     distribution's kernel, its own initramfs with open-iscsi, by
+//     initramfs-tools or by dracut. [BootFiles] takes the two out again.
 //
 // An image appears at its path whole or not at all. Beside it lies PATH.recipe
 // with the key of the recipe that made it; [Fresh] tells whether an image at

@@ -36,9 +36,12 @@ var (
 
 	// debianBoot is what it takes besides to boot by itself.
 	debianBoot = [...]string{
-		"linux-image-cloud-amd64", "initramfs-tools",
+		"linux-image-cloud-amd64",
 		"busybox", "zstd", // recommended by initramfs-tools and open-iscsi; any normal installation has them
 	}
+	// With one of these two that makes its initramfs.
+	debianInitramfsTools = [...]string{"initramfs-tools"}
+	debianDracut         = [...]string{"dracut", "dracut-network"}
 
 	// debianWithout are the paths that packages do not get to install. The
 	// copyright files stay: their licences ask for that.
@@ -57,10 +60,15 @@ var (
 	}
 )
 
-func debianPackages(selfBooting bool) []string {
+func (b *debianBuild) packages() []string {
 	packages := slices.Clone(debianBase[:])
-	if selfBooting {
+	if b.SelfBooting {
 		packages = append(packages, debianBoot[:]...)
+		if b.Dracut {
+			packages = append(packages, debianDracut[:]...)
+		} else {
+			packages = append(packages, debianInitramfsTools[:]...)
+		}
 	}
-	return packages
+	return append(packages, b.Packages...)
 }

@@ -38,9 +38,10 @@ type Root struct {
 const (
 	RootTiny   = "tiny"
 	RootDebian = "debian"
+	RootDracut = "dracut" // Debian too, with an initramfs by dracut
 )
 
-// RootPassword lets root log in to the Debian root. Its image is for a desk.
+// RootPassword lets root log in to the Debian roots. Their images are for a desk.
 const RootPassword = "bootlun"
 
 var (
@@ -90,16 +91,16 @@ func (i Images) Root(ctx context.Context, name string) (Root, error) {
 			return r, nil
 		}
 		return r, rootfs.Tiny(ctx, r.Path, config)
-	case RootDebian:
-		config := rootfs.DebianConfig{SelfBooting: true, RootPassword: RootPassword, Log: i.Logger}
-		r := Root{Path: i.path("root-debian.img"), Up: loginUp}
+	case RootDebian, RootDracut:
+		config := rootfs.DebianConfig{SelfBooting: true, Dracut: name == RootDracut, RootPassword: RootPassword, Log: i.Logger}
+		r := Root{Path: i.path("root-" + name + ".img"), Up: loginUp}
 		if rootfs.Fresh(r.Path, config.Key()) {
 			return r, nil
 		}
 		return r, rootfs.Debian(ctx, r.Path, config)
 	}
 	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-		return Root{}, fmt.Errorf("there is no root %q: name tiny, debian or the file of a disk image", name)
+		return Root{}, fmt.Errorf("there is no root %q: name tiny, debian, dracut or the file of a disk image", name)
 	} else if err != nil {
 		return Root{}, err
 	}

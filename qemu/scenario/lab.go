@@ -42,11 +42,12 @@ const (
 
 // Lab is a boot server and one machine on a LAN of their own.
 type Lab struct {
-	Kernel, Image string // of ModeImage
-	Root          Root   // what the LUN serves
-	KeepWrites    bool   // the machine's writes go to Root's file; otherwise they stay in memory
-	Table         Source // empty means FromDHCP
-	NoAddress     bool   // with FromFirmware: the table leaves the machine's address to DHCP
+	Kernel, Image string   // of ModeImage; of ModeKernel, the distribution's
+	Root          Root     // what the LUN serves
+	KeepWrites    bool     // the machine's writes go to Root's file; otherwise they stay in memory
+	Table         Source   // empty means FromDHCP
+	ACPITables    []string // files of tables that the machine's firmware has besides
+	NoAddress     bool     // with FromFirmware: the table leaves the machine's address to DHCP
 	Mode          netboot.Mode
 	Cmdline       string // added to the kernel's command line
 	CHAPName      string // with CHAPSecret: the target asks the machine for it
@@ -55,6 +56,14 @@ type Lab struct {
 	ReverseCHAPName   string
 	ReverseCHAPSecret string
 	Memory            int // of the machine, in MiB; 0 means 1024
+	// Firmware is the machine's, such as OVMF's; empty means QEMU's SeaBIOS.
+	Firmware string
+	// FirmwareVars are its variables (qemu.Machine.FirmwareVars). With them the
+	// machine boots what they say or the firmware finds, and not by the network
+	// first; its network card has no boot ROM.
+	FirmwareVars string
+	// LoaderDir has iPXE for a firmware that is not iPXE.
+	LoaderDir string
 
 	Console io.Writer // sees the machine's console as it comes; nil means nobody
 	Capture io.Writer // gets all the LAN's frames as a pcap file; nil means none
@@ -113,8 +122,11 @@ func (l Lab) Start(ctx context.Context) (_ *Running, err error) {
 
 // marks are those of the lab's way to boot.
 func (l Lab) marks() []Mark {
-	if l.Mode == netboot.ModeSANBoot {
+	switch l.Mode {
+	case netboot.ModeSANBoot:
 		return SANBootMarks(l.Root.Up)
+	case netboot.ModeKernel:
+		return KernelMarks(l.Root.Up)
 	}
 	return ImageMarks(l.Root.Up)
 }
@@ -183,11 +195,12 @@ func (l Lab) server(t *Timeline) bootserver.Config {
 	}
 	return bootserver.Config{
 		Config: netboot.Config{
-			Addr:     serverAddr,
-			Boot:     netboot.Boot{Kernel: l.Kernel, Initramfs: l.Image, Cmdline: "console=ttyS0,115200 " + l.Cmdline},
-			Machines: []netboot.Machine{machine},
-			Events:   t.Event,
-			Logger:   l.Logger,
+			Addr:      serverAddr,
+			Boot:      netboot.Boot{Kernel: l.Kernel, Initramfs: l.Image, Cmdline: "console=ttyS0,115200 " + l.Cmdline},
+			LoaderDir: l.LoaderDir,
+			Machines:  []netboot.Machine{machine},
+			Events:    t.Event,
+			Logger:    l.Logger,
 		},
 		Targets: []bootserver.Target{l.target()},
 	}

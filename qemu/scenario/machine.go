@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/bootlun/bootlun/ibft"
 	"github.com/bootlun/bootlun/internal/bootserver"
@@ -16,10 +17,17 @@ import (
 // machine is the lab's machine, plugged into r's LAN.
 func (l Lab) machine(ctx context.Context, r *Running) (qemu.Machine, error) {
 	m := qemu.Machine{
-		Name:     "machine",
-		Memory:   cmp.Or(l.Memory, 1024),
-		NoReboot: true,
-		NICs:     []qemu.NIC{{MAC: machineMAC.HardwareAddr(), LAN: r.lan.Socket()}},
+		Name:       "machine",
+		Memory:     cmp.Or(l.Memory, 1024),
+		NoReboot:   true,
+		NICs:       []qemu.NIC{{MAC: machineMAC.HardwareAddr(), LAN: r.lan.Socket()}},
+		ACPITables: slices.Clone(l.ACPITables),
+	}
+	if m.Firmware, m.FirmwareVars = l.Firmware, l.FirmwareVars; m.Firmware != "" {
+		m.NICs[0].ROM = qemu.RomNone // the firmware has a driver of its own
+	}
+	if l.FirmwareVars != "" {
+		m.NICs[0].BootIndex = -1
 	}
 	if l.Table != FromFirmware {
 		return m, nil
@@ -28,7 +36,7 @@ func (l Lab) machine(ctx context.Context, r *Running) (qemu.Machine, error) {
 	if err := l.writeTable(ctx, path); err != nil {
 		return m, fmt.Errorf("make the machine's table: %w", err)
 	}
-	m.ACPITables = []string{path}
+	m.ACPITables = append(m.ACPITables, path)
 	return m, nil
 }
 

@@ -8,10 +8,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/bootlun/bootlun/initramfs/rootfs"
 	"github.com/bootlun/bootlun/netboot"
 	"github.com/bootlun/bootlun/qemu/scenario"
 )
@@ -142,28 +144,62 @@ func TestBootTiny(t *testing.T) {
 
 func TestBootDebian(t *testing.T) {
 	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "grub-mkimage")
+	crowded, _ := writeCrowdedTable(t)
 	tests := []struct {
 		name string
 		set  func(*scenario.Lab)
+		more func(*guest)
 	}{
-		{"table synthesised from DHCP", func(*scenario.Lab) {}},
-		{"table read from the firmware", func(l *scenario.Lab) { l.Table = scenario.FromFirmware }},
+		{"table synthesised from DHCP, another present", func(l *scenario.Lab) {
+			l.Cmdline, l.ACPITables = "bootlun.source=dhcp", []string{crowded}
+		}, compareISCSIStart},
+		{"table read from the firmware", func(l *scenario.Lab) { l.Table = scenario.FromFirmware }, nil},
 		// The target serves iPXE's int 13h, and open-iscsi in Debian's own initramfs.
-		{"peer: iPXE sanboot, GRUB, open-iscsi", func(l *scenario.Lab) { l.Mode = netboot.ModeSANBoot }},
+		{"peer: iPXE sanboot, GRUB, open-iscsi", func(l *scenario.Lab) { l.Mode = netboot.ModeSANBoot }, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			lab := labFor(t, scenario.RootDebian)
 			tt.set(&lab)
 			running, ctx := boot(t, lab)
-			expect(ctx, t, running, "login: ")
-			send(t, running, "root")
-			expect(ctx, t, running, "Password: ")
-			send(t, running, scenario.RootPassword)
-			expect(ctx, t, running, `# $`)
-			send(t, running, "findmnt -no SOURCE,FSTYPE /; cat /sys/class/iscsi_session/session*/targetname")
-			expect(ctx, t, running, `^/dev/sda1 +ext4`)
-			expect(ctx, t, running, "^"+regexp.QuoteMeta(scenario.TargetName))
+			g := logIn(ctx, t, running)
+			g.seesRootOnLUN()
+			if tt.more != nil {
+				tt.more(g)
+			}
+		})
+	}
+}
+
+// A distribution's own kernel and initramfs, netbooted with the machine's table
+// before them, bring up their root by it.
+func TestBootDistribution(t *testing.T) {
+	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "grub-mkimage")
+	tests := []struct{ name, root, cmdline string }{
+		{"dracut", scenario.RootDracut, "rd.iscsi.firmware=1 ip=ibft"},
+		{"initramfs-tools and open-iscsi", scenario.RootDebian, "iscsi_auto"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // a first root takes minutes
+			defer cancel()
+			root, err := images(t).Root(ctx, tt.root)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lab := scenario.Lab{Root: root, Mode: netboot.ModeKernel, Cmdline: "root=LABEL=bootlun-debian " + tt.cmdline}
+			lab.CHAPName, lab.CHAPSecret = "machine", "secret-of-machine"
+			lab.ReverseCHAPName, lab.ReverseCHAPSecret = "target", "secret-of-target"
+			if lab.Kernel, lab.Image, err = rootfs.BootFiles(root.Path, t.TempDir()); err != nil {
+				t.Fatal(err)
+			}
+			running, bootCtx := boot(t, lab)
+			g := logIn(bootCtx, t, running)
+			g.seesRootOnLUN()
+			names := g.run("cd /sys/firmware/ibft && cat acpi_header/oem_table_id initiator/initiator-name target0/target-name")
+			if want := []string{"bootlun", scenario.InitiatorName, scenario.TargetName}; !slices.Equal(names, want) {
+				t.Errorf("the machine's table says %q, want %q", names, want)
+			}
 		})
 	}
 }
@@ -199,7 +235,7 @@ func TestImageStaysSmall(t *testing.T) {
 
 func TestRootOfNoName(t *testing.T) {
 	_, err := scenario.Images{Dir: t.TempDir()}.Root(t.Context(), "/nonexistent.img")
-	if err == nil || !strings.Contains(err.Error(), "tiny, debian or the file") {
+	if err == nil || !strings.Contains(err.Error(), "tiny, debian, dracut or the file") {
 		t.Errorf("error = %v", err)
 	}
 	if _, err := os.Stat("/nonexistent.img"); err == nil {

@@ -116,9 +116,7 @@ func ImageMarks(system *regexp.Regexp) []Mark {
 	marks := []Mark{
 		{Phase: "firmware", Event: kind(netboot.DHCPDiscover)},
 		{Phase: "dhcp", Event: kind(netboot.DHCPAck)},
-		{Phase: "loader", Event: func(e netboot.Event) bool {
-			return e.Kind == netboot.HTTPDone && strings.Contains(e.Detail, "initramfs")
-		}},
+		loaded(),
 	}
 	for _, name := range []string{"kernel", "hardware", "table", "network", "login", "disk", PhaseRoot, "switch root"} {
 		marks = append(marks, Mark{Phase: name, Line: func(text string) bool {
@@ -132,14 +130,30 @@ func ImageMarks(system *regexp.Regexp) []Mark {
 // SANBootMarks are the marks of a boot in which iPXE attaches the LUN and the
 // installed system's own loader and initramfs do the rest.
 func SANBootMarks(system *regexp.Regexp) []Mark {
+	return distributionMarks(Mark{Phase: "loader", Line: contains("Linux version ")}, system)
+}
+
+// KernelMarks are the marks of a boot by a distribution's kernel and initramfs.
+func KernelMarks(system *regexp.Regexp) []Mark {
+	return distributionMarks(loaded(), system)
+}
+
+func distributionMarks(loader Mark, system *regexp.Regexp) []Mark {
 	return []Mark{
 		{Phase: "firmware", Event: kind(netboot.DHCPDiscover)},
 		{Phase: "dhcp", Event: kind(netboot.DHCPAck)},
-		{Phase: "loader", Line: contains("Linux version ")},
+		loader,
 		{Phase: "kernel", Line: contains("Run /init as init process")},
 		{Phase: PhaseRoot, Line: regexp.MustCompile(`EXT4-fs \(sd.*mounted filesystem`).MatchString},
 		{Phase: "system", Line: system.MatchString},
 	}
+}
+
+// loaded is the end of the last download.
+func loaded() Mark {
+	return Mark{Phase: "loader", Event: func(e netboot.Event) bool {
+		return e.Kind == netboot.HTTPDone && strings.Contains(e.Detail, "initramfs")
+	}}
 }
 
 func kind(k netboot.Kind) func(netboot.Event) bool {

@@ -13,7 +13,8 @@ for modules in "$root"/lib/modules/*; do
 	[ -d "$modules" ] || continue
 	version=${modules##*/}
 	echo "making the initramfs..."
-	chroot "$root" update-initramfs -c -k "$version"
+	# As the kernel's package would have it made, by whatever program that is.
+	chroot "$root" env -u INITRD run-parts --arg="$version" --arg="/boot/vmlinuz-$version" /etc/kernel/postinst.d
 	stat -c 'the initramfs has %s bytes' "$root/boot/initrd.img-$version"
 	ln -sf "boot/vmlinuz-$version" "$root/vmlinuz"
 	ln -sf "boot/initrd.img-$version" "$root/initrd.img"
