@@ -27,11 +27,14 @@ const (
 	ASCMultipleDevicesSelected      ASC = 0x0700
 	ASCCommunicationFailure         ASC = 0x0800
 	ASCCommunicationTimeout         ASC = 0x0801
+	ASCUnreachableCopyTarget        ASC = 0x0804
 	ASCWarning                      ASC = 0x0b00
 	ASCWriteError                   ASC = 0x0c00
 	ASCWriteErrorReallocationFailed ASC = 0x0c02
 	ASCUnexpectedUnsolicitedData    ASC = 0x0c0c
 	ASCNotEnoughUnsolicitedData     ASC = 0x0c0d
+	ASCCopyDeviceFailure            ASC = 0x0d01
+	ASCCopyTargetNotReachable       ASC = 0x0d02
 	ASCInvalidFieldInInfoUnit       ASC = 0x0e03
 	ASCCRCError                     ASC = 0x1000
 	ASCGuardCheckFailed             ASC = 0x1001
@@ -148,11 +151,14 @@ var ascNames = map[ASC]string{
 	ASCMultipleDevicesSelected:      "Multiple peripheral devices selected",
 	ASCCommunicationFailure:         "Logical unit communication failure",
 	ASCCommunicationTimeout:         "Logical unit communication time-out",
+	ASCUnreachableCopyTarget:        "Unreachable copy target",
 	ASCWarning:                      "Warning",
 	ASCWriteError:                   "Write error",
 	ASCWriteErrorReallocationFailed: "Write error, auto reallocation failed",
 	ASCUnexpectedUnsolicitedData:    "Write error, unexpected unsolicited data",
 	ASCNotEnoughUnsolicitedData:     "Write error, not enough unsolicited data",
+	ASCCopyDeviceFailure:            "Third party device failure",
+	ASCCopyTargetNotReachable:       "Copy target device not reachable",
 	ASCInvalidFieldInInfoUnit:       "Invalid field in command information unit",
 	ASCCRCError:                     "ID CRC or ECC error",
 	ASCGuardCheckFailed:             "Logical block guard check failed",

@@ -310,6 +310,24 @@ func ParseReportSupportedOpcodes(c *CDB) ReportSupportedOpcodes {
 	}
 }
 
+// ReportSupportedTMFs is REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-4, 6.36).
+type ReportSupportedTMFs struct {
+	Extended bool   // REPD: wants timeouts
+	Length   uint32 // allocation length
+}
+
+// CDB builds the command.
+func (r ReportSupportedTMFs) CDB() CDB {
+	c := CDB{byte(OpMaintenanceIn), ActionReportSupportedTMFs, bit(r.Extended, 0x80)}
+	c.put32(6, r.Length)
+	return c
+}
+
+// ParseReportSupportedTMFs takes the command apart.
+func ParseReportSupportedTMFs(c *CDB) ReportSupportedTMFs {
+	return ReportSupportedTMFs{Extended: c[2]&0x80 != 0, Length: c.u32(6)}
+}
+
 // PersistentReserveIn is PERSISTENT RESERVE IN (SPC-4, 6.15).
 type PersistentReserveIn struct {
 	Action uint8 // one of ActionPRIn...

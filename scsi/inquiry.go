@@ -15,6 +15,7 @@ const (
 	TypeTape       DeviceType = 0x01
 	TypeCDROM      DeviceType = 0x05
 	TypeController DeviceType = 0x0c
+	TypeWellKnown  DeviceType = 0x1e
 	TypeUnknown    DeviceType = 0x1f
 )
 

@@ -86,6 +86,12 @@ const (
 	ActionSanitizeCryptoErase = 0x03
 	ActionSanitizeExitFailure = 0x1f
 
+	ActionExtendedCopy   = 0x00 // of OpExtendedCopy
+	ActionCopyStatus     = 0x00 // of OpReceiveCopyResults
+	ActionCopyData       = 0x01
+	ActionCopyParameters = 0x03
+	ActionCopyFailed     = 0x04
+
 	ActionPRInReadKeys           = 0x00 // of OpPersistentReserveIn
 	ActionPRInReadReservation    = 0x01
 	ActionPRInReportCapabilities = 0x02

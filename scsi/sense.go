@@ -157,6 +157,9 @@ func (s Sense) String() string {
 	return text
 }
 
+// MaxSenseLength is the most that AppendFixed or AppendDescriptor append.
+const MaxSenseLength = 8 + 12 + 12 + 8 + 4 + 4
+
 // FixedSenseLength is the length of what AppendFixed appends.
 const FixedSenseLength = 18
 

@@ -155,6 +155,36 @@ func ParseBlockLimits(body []byte) BlockLimits {
 	return l
 }
 
+// ExtendedInquiry is the Extended INQUIRY Data page (SPC-4, 7.8.7), as far as a
+// unit without protection information needs it.
+type ExtendedInquiry struct {
+	HeadOfQueue, Ordered, Simple bool // task attributes that are supported
+	NonVolatileCache             bool // NV_SUP
+	VolatileCache                bool // V_SUP
+	ClearsNexus                  bool // LUICLR: unit attentions are reported for all I_T nexuses
+}
+
+const extendedInquiryLength = 60
+
+// Append appends the page's body.
+func (e *ExtendedInquiry) Append(dst []byte) []byte {
+	var b [extendedInquiryLength]byte
+	b[1] = bit(e.HeadOfQueue, 0x04) | bit(e.Ordered, 0x02) | bit(e.Simple, 0x01)
+	b[2] = bit(e.NonVolatileCache, 0x02) | bit(e.VolatileCache, 0x01)
+	b[3] = bit(e.ClearsNexus, 0x01)
+	return append(dst, b[:]...)
+}
+
+// ParseExtendedInquiry reads the page's body; what is missing is zero.
+func ParseExtendedInquiry(body []byte) ExtendedInquiry {
+	var b [extendedInquiryLength]byte
+	copy(b[:], body)
+	return ExtendedInquiry{
+		HeadOfQueue: b[1]&0x04 != 0, Ordered: b[1]&0x02 != 0, Simple: b[1]&0x01 != 0,
+		NonVolatileCache: b[2]&0x02 != 0, VolatileCache: b[2]&0x01 != 0, ClearsNexus: b[3]&0x01 != 0,
+	}
+}
+
 // NonRotating is the rotation rate of a solid state device.
 const NonRotating = 1
 

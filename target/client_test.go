@@ -195,6 +195,7 @@ func (c *client) newCommand(cdb scsi.CDB, in, out int) iscsi.SCSICommand {
 type result struct {
 	status      scsi.Status
 	sense       scsi.Sense
+	format      byte // response code of the sense data
 	data        []byte
 	over, under uint32
 	dataIns     []iscsi.DataIn
@@ -310,7 +311,8 @@ func (c *client) checkResponse(r *result, p *iscsi.SCSIResponse, cmd *iscsi.SCSI
 	if err != nil || len(rest) > 0 {
 		c.t.Errorf("sense data %x: %v", data, err)
 	}
-	if r.status == scsi.StatusCheckCondition {
+	if r.status == scsi.StatusCheckCondition && len(sense) > 0 {
+		r.format = sense[0]
 		if r.sense, err = scsi.ParseSense(sense); err != nil {
 			c.t.Error(err)
 		}

@@ -18,8 +18,9 @@ type nexus struct {
 	meter     meter
 
 	// Guarded by u.mu.
-	attentions []scsi.ASC // unit attention conditions, oldest first
-	prevents   bool       // it prevents the removal of the medium
+	attentions []scsi.ASC    // unit attention conditions, oldest first
+	prevents   bool          // it prevents the removal of the medium
+	copies     []*copyResult // of its last EXTENDED COPYs, oldest first
 }
 
 // join makes a session a nexus of the unit.
@@ -39,6 +40,8 @@ func (n *nexus) leave() {
 	n.u.mu.Lock()
 	defer n.u.mu.Unlock()
 	delete(n.u.nexuses, n)
+	counts := n.meter.counts()
+	n.u.wear.past.add(&counts)
 	if n.u.reservedBy == n {
 		n.u.unreserve()
 	}

@@ -2,6 +2,7 @@ package target
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/bootlun/bootlun/scsi"
 )
@@ -54,6 +55,11 @@ var basicOperations = []operation{
 		check: checkNothing, run: runReportOpcodes,
 	},
 	{
+		op: scsi.OpMaintenanceIn, action: scsi.ActionReportSupportedTMFs, flags: duringSanitize,
+		usage: []byte{0xa3, 0x1f, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, naca},
+		check: checkNothing, run: runReportTMFs,
+	},
+	{
 		op: scsi.OpStartStopUnit, action: noAction,
 		usage: []byte{0x1b, 0x01, 0, 0, 0xf7, naca},
 		check: checkNothing, run: runStartStop,
@@ -75,6 +81,7 @@ func runRequestSense(t *task, _ bool) error {
 	c := scsi.ParseRequestSense((*scsi.CDB)(&t.cdb))
 	sense := scsi.Sense{}
 	switch {
+	case t.lun == reportLUNs:
 	case t.nx == nil:
 		sense = errLUN.Sense
 	default:
@@ -98,11 +105,13 @@ func runRequestSense(t *task, _ bool) error {
 // runReportLUNs lists the units of the target (SPC-4, 6.33).
 func runReportLUNs(t *task, _ bool) error {
 	c := scsi.ParseReportLUNs((*scsi.CDB)(&t.cdb))
-	var luns []uint64
+	luns := t.s.target.units.Load().luns
 	switch c.Select {
-	case 0, 2:
-		luns = t.s.target.units.Load().luns
-	case 1: // well-known units, of which there are none
+	case 0: // no well-known ones
+	case 1:
+		luns = []uint64{uint64(reportLUNs)}
+	case 2:
+		luns = append(slices.Clone(luns), uint64(reportLUNs))
 	default:
 		return scsi.InvalidCDBField(2, 7)
 	}
@@ -163,6 +172,19 @@ func (o *operation) supported() scsi.SupportedOp {
 	return s
 }
 
+// runReportTMFs tells which task management functions there are (SPC-4, 6.36).
+func runReportTMFs(t *task, _ bool) error {
+	const abortTask, abortTaskSet, clearTaskSet, unitReset, targetReset = 0x80, 0x40, 0x10, 0x08, 0x02
+	c := scsi.ParseReportSupportedTMFs((*scsi.CDB)(&t.cdb))
+	data := []byte{abortTask | abortTaskSet | clearTaskSet | unitReset | targetReset, 0, 0, 0}
+	if c.Extended { // with timeouts, of which none is told
+		data[3] = 12
+		data = append(data, make([]byte, 12)...)
+	}
+	t.reply(data, int(min(c.Length, 1<<31-1)))
+	return nil
+}
+
 // supports tells whether the unit has a command.
 func (u *unit) supports(o *operation) bool { return u.thin || !o.is(needsThin) }
 
@@ -178,6 +200,7 @@ func runStartStop(t *task, wait bool) error {
 	case c.Eject && c.Start:
 		return u.move(false)
 	case c.Start:
+		u.wear.starts.Add(1)
 		return nil
 	}
 	if !c.NoFlush && !u.readOnly {

@@ -1,6 +1,8 @@
 package target
 
 import (
+	"encoding/binary"
+
 	"github.com/bootlun/bootlun/scsi"
 )
 
@@ -14,8 +16,8 @@ const (
 
 // vpdPages are the VPD pages that units have, in order.
 var vpdPages = []scsi.VPDPage{
-	scsi.VPDSupportedPages, scsi.VPDSerialNumber, scsi.VPDDeviceID,
-	scsi.VPDBlockLimits, scsi.VPDBlockCharacteristics, scsi.VPDProvisioning,
+	scsi.VPDSupportedPages, scsi.VPDSerialNumber, scsi.VPDDeviceID, scsi.VPDExtendedInquiry, scsi.VPDModePagePolicy,
+	scsi.VPDThirdPartyCopy, scsi.VPDBlockLimits, scsi.VPDBlockCharacteristics, scsi.VPDProvisioning,
 }
 
 // runInquiry answers INQUIRY (SPC-4, 6.6).
@@ -23,6 +25,9 @@ func runInquiry(t *task, _ bool) error {
 	c := scsi.ParseInquiry((*scsi.CDB)(&t.cdb))
 	if !c.VPD && c.Page != 0 {
 		return scsi.InvalidCDBField(2, 7)
+	}
+	if t.lun == reportLUNs {
+		return t.inquiryWellKnown(c)
 	}
 	if t.nx == nil {
 		none := scsi.InquiryData{Qualifier: scsi.QualifierNone, Type: scsi.TypeUnknown, Version: scsi.VersionSPC4}
@@ -43,7 +48,7 @@ func runInquiry(t *task, _ bool) error {
 	if !ok {
 		return scsi.InvalidCDBField(2, 7)
 	}
-	t.reply(scsi.AppendVPD(nil, byte(scsi.TypeDisk), c.Page, body), int(c.Length))
+	t.reply(scsi.AppendVPD(nil, byte(u.inquiry.Type), c.Page, body), int(c.Length))
 	return nil
 }
 
@@ -58,6 +63,13 @@ func (u *unit) vpd(page scsi.VPDPage, p *port) (body []byte, ok bool) {
 		body = append(body, u.serial...)
 	case scsi.VPDDeviceID:
 		body = u.designators(p)
+	case scsi.VPDExtendedInquiry:
+		e := scsi.ExtendedInquiry{HeadOfQueue: true, Ordered: true, Simple: true, VolatileCache: !u.throughNow() && !u.readOnly, ClearsNexus: true}
+		body = e.Append(nil)
+	case scsi.VPDModePagePolicy:
+		body = []byte{scsi.ModePageAll, scsi.ModeSubpageAll, 0, 0} // all pages are shared by all nexuses
+	case scsi.VPDThirdPartyCopy:
+		body = copyAbilities.AppendVPD(nil)
 	case scsi.VPDBlockLimits:
 		limits := u.limits()
 		body = limits.Append(nil)
@@ -70,7 +82,7 @@ func (u *unit) vpd(page scsi.VPDPage, p *port) (body []byte, ok bool) {
 	case scsi.VPDProvisioning:
 		p := scsi.Provisioning{}
 		if u.thin {
-			p = scsi.Provisioning{Unmap: true, WriteSame16: true, WriteSame10: true, ReadZeros: 1, Type: scsi.ProvisioningThin}
+			p = scsi.Provisioning{ThresholdExponent: thresholdShift, Unmap: true, WriteSame16: true, WriteSame10: true, ReadZeros: 1, Type: scsi.ProvisioningThin}
 		}
 		body = p.Append(nil)
 	default:
@@ -82,14 +94,28 @@ func (u *unit) vpd(page scsi.VPDPage, p *port) (body []byte, ok bool) {
 // designators are the names of the unit, and of the target and the port that the
 // question came to (SPC-4, 7.8.6).
 func (u *unit) designators(p *port) []byte {
-	return scsi.AppendDesignators(nil, []scsi.Designator{
-		scsi.NAADesignator(u.naa[:]),
-		scsi.T10Designator(u.inquiry.Vendor, u.serial),
+	return scsi.AppendDesignators(nil, append(u.names(),
 		scsi.RelativePortDesignator(p.relative),
 		scsi.PortGroupDesignator(p.group),
 		scsi.SCSINameDesignator(scsi.OfTargetPort, p.String()),
 		scsi.SCSINameDesignator(scsi.OfTarget, p.target),
-	})
+	))
+}
+
+// names are the names of the unit itself.
+func (u *unit) names() []scsi.Designator {
+	return []scsi.Designator{
+		scsi.NAADesignator(u.naa[:]),
+		scsi.T10Designator(u.inquiry.Vendor, u.serial),
+		scsi.EUI64Designator(u.eui64()),
+		scsi.SCSINameDesignator(scsi.OfLogicalUnit, scsi.NAADesignator(u.naa[:]).String()),
+	}
+}
+
+// eui64 derives an EUI-64 from the NAA identifier. That it is locally
+// administered the second bit of its first byte says.
+func (u *unit) eui64() uint64 {
+	return binary.BigEndian.Uint64(u.naa[8:])&^(0x03<<56) | 0x02<<56
 }
 
 func (u *unit) limits() scsi.BlockLimits {

@@ -77,7 +77,7 @@ func runWriteSame(t *task, wait bool) error {
 	default:
 		err = u.zero(t.off, t.length)
 	}
-	if err == nil && u.writeThrough {
+	if err == nil && u.throughNow() {
 		err = u.flush(wait)
 	}
 	return err
@@ -169,7 +169,7 @@ func runUnmap(t *task, wait bool) error {
 			return err
 		}
 	}
-	if u.writeThrough {
+	if u.throughNow() {
 		return u.flush(wait)
 	}
 	return nil

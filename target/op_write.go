@@ -89,12 +89,14 @@ func takeWrite(t *task, p []byte, off int64, wait bool) error {
 
 // writesDurably tells whether takeWrite takes the data to the medium, so that
 // nothing is left to be flushed.
+// The cache that an initiator has turned off does not count: it may have been on
+// when the data came.
 func (t *task) writesDurably() bool {
-	return t.mustFlush() && t.unit().durable != nil
+	return (t.fua || t.unit().writeThrough) && t.unit().durable != nil
 }
 
 // mustFlush tells whether the command ends only when its data is on the medium.
-func (t *task) mustFlush() bool { return t.fua || t.unit().writeThrough }
+func (t *task) mustFlush() bool { return t.fua || t.unit().throughNow() }
 
 // runTaken is runWrite for what takeWrite has written.
 func runTaken(t *task, wait bool) error {

@@ -64,7 +64,7 @@ func newOperationTable() *operationTable {
 	table := new(operationTable)
 	for _, list := range [][]operation{
 		basicOperations, readOperations, writeOperations, provisionOperations, sanitizeOperations,
-		reserveOperations, portGroupOperations,
+		reserveOperations, portGroupOperations, copyOperations, logOperations,
 	} {
 		for i := range list {
 			o := &list[i]
@@ -147,7 +147,12 @@ func (t *task) lookUp() error {
 	var err error
 	t.op, err = t.s.srv.operations.find((*scsi.CDB)(&t.cdb))
 	if t.nx == nil {
-		if err != nil || !t.op.is(anyLUN) {
+		switch {
+		case t.lun == reportLUNs && err != nil:
+			return err
+		case t.lun == reportLUNs && !answersWellKnown(t.op):
+			return errOpcode
+		case t.lun != reportLUNs && (err != nil || !t.op.is(anyLUN)):
 			return errLUN
 		}
 		return nil

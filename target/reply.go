@@ -119,11 +119,20 @@ func (t *task) queueStatus(w *sender, exp, max uint32) {
 		w.queue(exp, max, true, nil)
 		return
 	}
-	b := w.buffers.get(2 + scsi.FixedSenseLength)
-	var fixed [scsi.FixedSenseLength]byte
-	data := iscsi.AppendSense(b.b[:0], t.sense.AppendFixed(fixed[:0]))
+	var sense [scsi.MaxSenseLength]byte
+	b := w.buffers.get(2 + len(sense))
+	data := iscsi.AppendSense(b.b[:0], t.appendSense(sense[:0]))
 	w.queue(exp, max, true, data)
 	w.lend(b, len(data))
+}
+
+// appendSense appends the task's sense data in the format that its unit is set
+// to.
+func (t *task) appendSense(dst []byte) []byte {
+	if t.nx != nil && t.nx.u.modes.descriptor.Load() {
+		return t.sense.AppendDescriptor(dst)
+	}
+	return t.sense.AppendFixed(dst)
 }
 
 // residual compares what the command moved, or would have, with what the

@@ -17,7 +17,7 @@ func TestNoUnit(t *testing.T) {
 		{Number: 3, Store: store.NewMemory(diskSize)}, {Number: 300, Store: store.NewMemory(diskSize)},
 	}}}})
 	c := connect(t, addr)
-	for _, lun := range []iscsi.LUN{0, 1 << 48, 0x0003000100000000, 0xc101000000000000, 0xffffffffffffffff} {
+	for _, lun := range []iscsi.LUN{0, 1 << 48, 0x0003000100000000, 0xc102000000000000, 0xffffffffffffffff} {
 		c.lun = lun
 		r := c.good(scsi.Inquiry{Length: 96}.CDB(), 96, nil)
 		if q, err := scsi.ParseInquiryData(r.data); err != nil || q.Qualifier != scsi.QualifierNone || q.Type != scsi.TypeUnknown {
@@ -213,8 +213,9 @@ func TestModeSelect(t *testing.T) {
 		data := list.Append(nil, false)
 		return c.do(scsi.ModeSelect{PageFormat: true, Length: uint16(len(data))}.CDB(), 0, data)
 	}
-	if r := set(a, func(body []byte) { body[0] ^= 0x04 }); r.sense.ASC != scsi.ASCInvalidFieldInParameters {
-		t.Errorf("D_SENSE: %v %v", r.status, r.sense)
+	r = set(a, func(body []byte) { body[1] ^= 0x02 })
+	if f, ok := r.sense.Field(); r.sense.ASC != scsi.ASCInvalidFieldInParameters || !ok || !f.Data || f.Byte != 4+8+2+1 || f.Bit != 1 {
+		t.Errorf("QERR: %v %v", r.status, r.sense)
 	}
 	if r := set(a, func(body []byte) { body[2] |= 0x08 }); r.status != scsi.StatusGood {
 		t.Errorf("SWP: %v %v", r.status, r.sense)

@@ -47,6 +47,11 @@ func (u *unit) mediumError(err error, off int64, asc scsi.ASC) error {
 		return errLBA
 	}
 	cause := &storeError{err: err, cond: scsi.CheckCondition(scsi.KeyMediumError, asc)}
+	if asc == scsi.ASCWriteError {
+		u.wear.writeErrors.Add(1)
+	} else {
+		u.wear.readErrors.Add(1)
+	}
 	switch {
 	case errors.Is(err, store.ErrUnavailable):
 		cause.cond = errNoStore

@@ -28,10 +28,11 @@ type unit struct {
 	serial       string
 	naa          [16]byte
 
-	blocks    atomic.Uint64 // changed by resize
-	ejected   atomic.Bool   // the medium is out
-	protected atomic.Bool   // by SWP of the control mode page
+	blocks  atomic.Uint64 // changed by resize
+	ejected atomic.Bool   // the medium is out
 
+	modes     modes
+	wear      wear
 	sanitizer sanitizer
 
 	// changing is held by writes for reading, and by what must not be
@@ -86,7 +87,8 @@ func newUnit(l LUN, identity string) (*unit, error) {
 	}
 	u.identify(identity)
 	u.inquiry = scsi.InquiryData{
-		Type: scsi.TypeDisk, Removable: l.Removable, Version: scsi.VersionSPC4, CmdQue: true, TPGS: 3, // implicit and explicit
+		Type: scsi.TypeDisk, Removable: l.Removable, Version: scsi.VersionSPC4, CmdQue: true, ThirdParty: true,
+		TPGS:   3, // implicit and explicit
 		Vendor: l.Vendor, Product: l.Product, Revision: l.Revision, Descriptors: versions,
 	}
 	return u, nil
@@ -205,7 +207,7 @@ func (u *unit) portIDs() (all []portID) {
 // reset puts the unit into its first state and tells every nexus so. Persistent
 // reservations stay.
 func (u *unit) reset(asc scsi.ASC) {
-	u.protected.Store(false)
+	u.modes.reset()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.unreserve()

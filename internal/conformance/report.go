@@ -28,6 +28,7 @@ This page is written by ` + "`make conformance`" + `; ` + "`make test`" + ` runs
 
 CUnit counts a skipped test as passed. Here it is not: a test that says [SKIPPED] about anything counts as skipped.
 The LUNs are in memory, slowed down to 8 seconds for overwriting all of one, because Sanitize.Reset expects a SANITIZE to last.
+That test runs in a process of its own: with two URLs the one before it, Sanitize.Reservations, ends without releasing the second initiator's RESERVE(6), so that in one process every target with both commands fails one of the two.
 
 `
 

@@ -112,6 +112,17 @@ func (t *Test) read(line string) (last bool) {
 	return passed || failed
 }
 
+// With returns r with the outcomes of another run in the place of its own.
+func (r Result) With(other Result) Result {
+	r = slices.Clone(r)
+	for i := range r {
+		if t, ok := other.Find(r[i].Name); ok {
+			r[i] = t
+		}
+	}
+	return r
+}
+
 // Count returns how many tests had an outcome.
 func (r Result) Count(o Outcome) int { return len(r.Names(o)) }
 
