@@ -101,3 +101,33 @@ func TestSetShared(t *testing.T) {
 		t.Errorf("names %q and %q", got.Targets[0].Name, got.Targets[1].Name)
 	}
 }
+
+// Whatever field is set to whatever value, the table that is built says so.
+func FuzzSet(f *testing.F) {
+	for _, b := range golden(f) {
+		f.Add(b, uint8(9), "iqn.x")
+		f.Add(b, uint8(30), "2001:db8::1")
+		f.Add(b, uint8(40), "")
+	}
+	f.Fuzz(func(t *testing.T, b []byte, field uint8, value string) {
+		table, err := Parse(mended(b))
+		if err != nil {
+			return
+		}
+		paths := table.Fields()
+		if table.Set(paths[int(field)%len(paths)], value) != nil {
+			return
+		}
+		raw, err := table.Build(BuildOptions{})
+		if err != nil {
+			return // the value cannot be represented
+		}
+		got, err := Parse(raw)
+		if err != nil {
+			t.Fatalf("what it builds to does not parse: %v", err)
+		}
+		if d := Diff(table, got); len(d) > 0 && !strings.Contains(value, "\x00") && len(table.Other) == 0 {
+			t.Fatalf("reads back with %v", d)
+		}
+	})
+}
