@@ -2,6 +2,9 @@ package store_test
 
 import (
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -29,4 +32,45 @@ func TestReadsDoNotAllocate(t *testing.T) {
 			t.Errorf("%s: %v allocations a read", name, n)
 		}
 	}
+}
+
+// A Flush takes what was written to the device and has that flush its own cache:
+// the device's count of flushes grows.
+func TestFlushReachesTheDevice(t *testing.T) {
+	dev := loopDevice(t, 1<<20)
+	s := open(t, dev, store.FileOptions{})
+	before := flushes(t, dev)
+	for n := uint64(1); n <= 3; n++ {
+		if _, err := s.WriteAt(make([]byte, 4096), 0); err != nil {
+			t.Fatal(err)
+		}
+		if got := flushes(t, dev) - before; got != n-1 {
+			t.Errorf("%d flushes of the device after write %d, want %d", got, n, n-1)
+		}
+		if err := s.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if got := flushes(t, dev) - before; got != n {
+			t.Errorf("%d flushes of the device after Flush %d", got, n)
+		}
+	}
+}
+
+// flushes is how many flushes a block device has completed (Linux's
+// Documentation/block/stat.rst).
+func flushes(t *testing.T, dev string) uint64 {
+	t.Helper()
+	text, err := os.ReadFile("/sys/block/" + filepath.Base(dev) + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) < 16 {
+		t.Skip("SKIP: needs Linux 5.5, which counts flushes")
+	}
+	n, err := strconv.ParseUint(fields[15], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

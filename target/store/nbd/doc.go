@@ -28,7 +28,8 @@
 // was written before it, on whichever connection, and what was read once is
 // never undone. Config.MaxUnflushed bounds the memory that takes; a write beyond
 // it flushes first. Where the server refuses one of these writes, they are lost,
-// and that and every later Flush fails.
+// and that and every later Flush fails. Open flushes what another process may
+// have left.
 //
 // # Limits
 //

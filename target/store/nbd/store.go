@@ -127,6 +127,12 @@ func Open(ctx context.Context, uri string, cfg Config) (*Store, error) {
 	s.life, s.close = context.WithCancel(context.Background())
 	s.link, s.users = l, new(sync.WaitGroup)
 	go s.keep(l)
+	// What another process wrote here is seen from now on, and must not be lost
+	// any more.
+	if err := s.Flush(); err != nil {
+		s.Close()
+		return nil, err
+	}
 	return s, nil
 }
 
