@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/bootlun/bootlun/internal/atomicfile"
 )
 
 // leaseFile keeps a pool's leases across restarts. Its methods may be called from several goroutines.
@@ -91,34 +92,9 @@ func (f *leaseFile) save() error {
 	if err != nil {
 		return fmt.Errorf("netboot: dhcp.leaseFile %s: %w", f.path, err)
 	}
-	if err := writeAtomically(f.path, append(b, '\n')); err != nil {
+	if err := atomicfile.Write(f.path, append(b, '\n')); err != nil {
 		return fmt.Errorf("netboot: dhcp.leaseFile: %w", err)
 	}
 	f.saved = changes
 	return nil
-}
-
-// writeAtomically replaces a file so that whatever happens, its old or its new content is there.
-func writeAtomically(path string, b []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // Fails once it is renamed.
-	_, err = tmp.Write(b)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err := errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
 }

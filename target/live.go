@@ -306,11 +306,14 @@ func (s *Server) ResizeLUN(name string, number int, size int64) (int64, error) {
 	if u == nil {
 		return 0, fmt.Errorf("%w: target %s, LUN %d", ErrNoLUN, t.name, number)
 	}
+	before := u.blocks.Load()
 	if err := u.resize(size); err != nil {
 		return 0, fmt.Errorf("target %s: LUN %d: %w", t.name, number, err)
 	}
 	now := int64(u.blocks.Load()) << u.shift
-	s.log.Info("LUN resized", "target", t.name, "lun", number, "bytes", now)
+	if u.blocks.Load() != before {
+		s.log.Info("LUN resized", "target", t.name, "lun", number, "bytes", now)
+	}
 	return now, nil
 }
 

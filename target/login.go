@@ -121,6 +121,7 @@ func (c *conn) began() {
 	c.log = c.log.With("initiator", s.id.initiator, "target", s.targetName(), "tsih", s.tsih, "cid", c.cid)
 	c.log.Info("logged in", "isid", s.id.isid.String(), "digests", c.digests())
 	c.serving.Store(true)
+	c.srv.loginsDone.Add(1)
 	if !s.told.Swap(true) {
 		c.srv.cfg.Events(Event{Kind: LoginEvent, Session: s.info()})
 	}
@@ -155,6 +156,7 @@ func (c *conn) loginFailed(err error) {
 	var refused *iscsi.LoginError
 	switch {
 	case errors.As(err, &refused):
+		c.srv.loginsRefused.Add(1)
 		c.log.Warn("login refused", "status", refused.Status.String(), "reason", refused.Reason)
 	case c.heard.Load() == 0 && errors.Is(c.lost(err), errPeerClosed):
 		c.log.Debug("closed before login")

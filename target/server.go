@@ -38,6 +38,8 @@ type Server struct {
 	tasks      sync.Pool    // of *task
 	logins     atomic.Int64 // connections that have not logged in
 
+	loginsDone, loginsRefused atomic.Uint64
+
 	mu       sync.Mutex
 	sessions map[uint16]*session // by TSIH
 	lastTSIH uint16

@@ -5,53 +5,54 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/netip"
-	"slices"
+	"reflect"
 
 	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/netboot"
 	"github.com/bootlun/bootlun/target"
-	"github.com/bootlun/bootlun/target/store"
+	"github.com/bootlun/bootlun/target/control"
 	"golang.org/x/sync/errgroup"
 )
 
 // Server serves machines from their first DHCP request to their disk.
 type Server struct {
-	cfg    Config
-	boot   *netboot.Server
-	target *target.Server
-	disks  disks
-	ready  chan struct{}
+	cfg     Config
+	log     *slog.Logger
+	boot    *netboot.Server
+	targets *control.Manager
+	ready   chan struct{}
 }
 
 // New checks a configuration and opens its disks. Close the server if it is
 // not run.
-func New(c Config) (_ *Server, err error) {
-	s := &Server{
-		cfg: c, ready: make(chan struct{}),
-		disks: disks{cfg: c.Disks, shared: make(map[string]store.Store), log: c.Logger},
+func New(c Config) (*Server, error) {
+	s := &Server{cfg: c, log: c.Logger, ready: make(chan struct{})}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
 	}
-	defer func() {
-		if err != nil {
-			s.Close()
-		}
-	}()
+	var err error
 	if s.boot, err = netboot.New(c.Config); err != nil {
 		return nil, err
 	}
-	targets := make([]*target.Target, len(c.Targets))
-	for i, t := range c.Targets {
-		if targets[i], err = s.disks.target(t); err != nil {
-			return nil, err
-		}
+	state := c.TargetState
+	if state == none {
+		state = ""
 	}
 	groups := make([]target.PortGroup, len(c.PortGroups))
 	for i, g := range c.PortGroups {
 		groups[i] = target.PortGroup(g)
 	}
-	s.target, err = target.New(target.Config{Targets: targets, PortGroups: groups, Logger: c.Logger})
+	s.targets, err = control.New(control.Config{
+		Targets: c.Targets, Disks: c.Disks, StateFile: state, Server: target.Config{PortGroups: groups, Logger: c.Logger},
+	})
 	return s, err
 }
+
+// none is what a setting says that is to have no default.
+const none = "none"
 
 // Ready is closed when every socket is bound.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
@@ -65,18 +66,34 @@ func (s *Server) Run(ctx context.Context, network netboot.Network) (err error) {
 		}
 	}()
 	group, ctx := errgroup.WithContext(ctx)
-	if len(s.cfg.Targets) > 0 {
+	serve := func(what string, l net.Listener, err error, f func(net.Listener) error) {
+		group.Go(func() error { // also where it fails, as that ends the others
+			if err == nil {
+				err = f(l)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", what, err)
+			}
+			return nil
+		})
+	}
+	if s.cfg.ISCSIPort != 0 || len(s.targets.Server().Targets()) > 0 {
 		port := cmp.Or(s.cfg.ISCSIPort, iscsi.DefaultPort)
-		listener, err := network.Listen(ctx, "tcp", netip.AddrPortFrom(s.cfg.Addr.Addr(), port).String())
-		if err != nil {
-			return fmt.Errorf("iSCSI target: %w", err)
-		}
-		group.Go(func() error {
-			if err := s.target.Serve(ctx, listener); !errors.Is(err, target.ErrServerClosed) || errors.Is(err, target.ErrStoreHangs) {
+		l, err := network.Listen(ctx, "tcp", netip.AddrPortFrom(s.cfg.Addr.Addr(), port).String())
+		serve("iSCSI target", l, err, func(l net.Listener) error {
+			if err := s.targets.Server().Serve(ctx, l); !errors.Is(err, target.ErrServerClosed) || errors.Is(err, target.ErrStoreHangs) {
 				return err
 			}
 			return nil
 		})
+	}
+	if s.cfg.Control != "" && s.cfg.Control != none {
+		l, err := listenControl(s.cfg.Control)
+		serve("control socket", l, err, func(l net.Listener) error { return serveHTTP(ctx, l, s.targets.Handler(s.Reload)) })
+	}
+	if s.cfg.Metrics != "" {
+		l, err := network.Listen(ctx, "tcp", s.cfg.Metrics)
+		serve("metrics", l, err, func(l net.Listener) error { return serveHTTP(ctx, l, s.targets.MetricsHandler()) })
 	}
 	group.Go(func() error { return s.boot.Run(ctx, network) })
 	group.Go(func() error {
@@ -90,12 +107,42 @@ func (s *Server) Run(ctx context.Context, network netboot.Network) (err error) {
 	return group.Wait()
 }
 
-// Close flushes and closes the disks, the last opened first: an overlay before its base.
-func (s *Server) Close() error {
-	var errs []error
-	for _, s := range slices.Backward(s.disks.opened) {
-		errs = append(errs, s.Flush(), s.Close())
+// Reload reads the configuration file again and makes targets and LUNs what it
+// says now, without touching sessions that are not concerned. What else the file
+// says takes effect with the next start, and the log says so if it has changed.
+func (s *Server) Reload(ctx context.Context) error {
+	if s.cfg.path == "" {
+		return errors.New("there is no configuration file to be read again")
 	}
-	s.disks.opened = nil
-	return errors.Join(errs...)
+	next, err := Load(s.cfg.path)
+	if err != nil {
+		s.log.Error("reload failed", "error", err)
+		return err
+	}
+	if !sameBut(&s.cfg, &next) {
+		s.log.Warn("reload changes targets and disks alone: restart the server for the other changes", "file", s.cfg.path)
+	}
+	if err := s.targets.Reload(ctx, next.Targets, next.Disks); err != nil {
+		s.log.Error("reload is not complete", "error", err)
+		return err
+	}
+	s.log.Info("reloaded", "file", s.cfg.path)
+	return nil
+}
+
+// sameBut tells whether two configurations say the same but for targets and disks.
+func sameBut(a, b *Config) bool {
+	x, y := *a, *b
+	x.Targets, x.Disks, y.Targets, y.Disks = nil, nil, nil, nil
+	y.Logger, y.Events = x.Logger, nil
+	x.Events = nil
+	return reflect.DeepEqual(x, y)
+}
+
+// Close flushes and closes the disks.
+func (s *Server) Close() error {
+	if s.targets == nil {
+		return nil
+	}
+	return s.targets.Close()
 }

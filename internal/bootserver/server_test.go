@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/bootlun/bootlun/internal/bootserver"
 	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/qemu/lan"
+	"github.com/bootlun/bootlun/target/control"
 )
 
 // configured writes testdata/serve.yaml with disks of a temporary folder, and
@@ -133,6 +136,72 @@ func TestInitiatorReadsAndWritesWhatTheFileServes(t *testing.T) {
 	golden, _ := os.ReadFile(filepath.Join(dir, "golden.img"))
 	if !bytes.Contains(onDisk, pattern()) || bytes.Contains(golden, pattern()) {
 		t.Error("the file has not what was written, or the overlay's base has")
+	}
+}
+
+// The API of the running server: what was added lives through a reload, and the
+// session that is not concerned through all of it.
+func TestControlChangesWhatIsServed(t *testing.T) {
+	cfg, dir := configured(t)
+	client := serve(t, cfg)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	bystander, err := session(ctx, t, client, "iqn.2026-11.com.example:node1", "secret-of-node1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := control.NewClient(cfg.Control)
+	defer c.Close()
+	const added = "iqn.2026-11.com.example:added"
+	if err := c.AddTarget(ctx, control.Target{Name: added}); err != nil {
+		t.Fatal(err)
+	}
+	lun := control.LUN{Medium: control.Medium{Path: filepath.Join(dir, "new.img")}}
+	if err := c.AddLUN(ctx, added, control.AddLUN{LUN: lun, Create: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.AddLUN(ctx, "iqn.2026-11.com.example:disks", control.AddLUN{LUN: lun}); err == nil || !strings.Contains(err.Error(), "configuration file") {
+		t.Errorf("change of the file's target: %v, want an error that names the configuration file", err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "serve.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("      - {number: 2,"), []byte("      - {number: 7,"), 1)
+	if err := os.WriteFile(filepath.Join(dir, "serve.yaml"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Reload(ctx); err != nil {
+		t.Fatal(err)
+	}
+	status, err := c.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, target := range status.Targets {
+		for _, l := range target.LUNs {
+			got = append(got, fmt.Sprint(target.Name, " ", l.Number, " ", len(target.Sessions)))
+		}
+	}
+	want := []string{"iqn.2026-11.com.example:disks 0 1", "iqn.2026-11.com.example:disks 1 1", "iqn.2026-11.com.example:disks 3 1", "iqn.2026-11.com.example:disks 4 1", "iqn.2026-11.com.example:disks 7 1", added + " 0 0"}
+	if !slices.Equal(got, want) {
+		t.Errorf("LUNs %q, want %q", got, want)
+	}
+	writeAndRead(ctx, t, openLUN(ctx, t, bystander, 0), 4096)
+	var metrics strings.Builder
+	if err := c.Metrics(ctx, &metrics); err != nil || !strings.Contains(metrics.String(), `bootlun_lun_size_bytes{target="`+added+`",lun="0"} 1.048576e+06`) {
+		t.Errorf("metrics (error %v):\n%s", err, metrics.String())
+	}
+	again, err := bootserver.Load(filepath.Join(dir, "serve.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := os.ReadFile(again.TargetState); err != nil || !bytes.Contains(kept, []byte(added)) || !bytes.Contains(kept, []byte("new.img")) {
+		t.Errorf("state file (error %v):\n%s", err, kept)
+	}
+	if err := bystander.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

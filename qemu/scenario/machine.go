@@ -69,8 +69,10 @@ func (l Lab) rootPath() string {
 func (l Lab) target() bootserver.Target {
 	return bootserver.Target{
 		Name:     TargetName,
-		CHAPName: l.CHAPName, CHAPSecret: iscsi.Secret(l.CHAPSecret),
-		ReverseCHAPName: l.ReverseCHAPName, ReverseCHAPSecret: iscsi.Secret(l.ReverseCHAPSecret),
+		CHAP: bootserver.CHAP{
+			CHAPName: l.CHAPName, CHAPSecret: iscsi.Secret(l.CHAPSecret),
+			ReverseCHAPName: l.ReverseCHAPName, ReverseCHAPSecret: iscsi.Secret(l.ReverseCHAPSecret),
+		},
 		LUNs: []bootserver.LUN{{Number: lunNumber, Medium: bootserver.Medium{Path: l.Root.Path, Overlay: !l.KeepWrites}}},
 	}
 }

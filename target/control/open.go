@@ -1,4 +1,4 @@
-package bootserver
+package control
 
 import (
 	"context"

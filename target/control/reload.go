@@ -1,0 +1,127 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/bootlun/bootlun/target"
+)
+
+// Reload makes what is served that which the configuration file says now, and the
+// state file. Targets and LUNs that stay as they are, and their sessions, are left
+// alone, but for sizes that have changed; CHAP settings and allowed initiators hold
+// for later logins. What cannot be done does not keep the rest from it: the error
+// joins all that went wrong.
+func (m *Manager) Reload(ctx context.Context, targets []Target, disks map[string]Medium) error {
+	kept, err := readState(m.state)
+	if err != nil {
+		return err
+	}
+	want, err := merge(targets, kept)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, logoutTime)
+	defer cancel()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.disks.cfg = disks
+	var errs []error
+	for _, e := range slices.Clone(m.all) {
+		stays := func(w *entry) bool { return w.spec.Name == e.spec.Name && w.spec.PortGroup == e.spec.PortGroup }
+		if !slices.ContainsFunc(want, stays) {
+			errs = append(errs, m.shut(ctx, e))
+		}
+	}
+	for _, w := range want { // give back before anything is taken: a disk may move from one LUN to another
+		if e := m.find(w.spec.Name); e != nil {
+			errs = append(errs, m.shutChanged(ctx, e, &w.spec))
+		}
+	}
+	for _, w := range want {
+		if e := m.find(w.spec.Name); e != nil {
+			errs = append(errs, m.change(e, w))
+		} else {
+			errs = append(errs, m.open(w.spec, w.fixed))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// merge joins the targets of the configuration file and those of the state file.
+func merge(fixed, kept []Target) ([]*entry, error) {
+	var all []*entry
+	seen := make(map[string]bool)
+	for i, t := range append(slices.Clone(fixed), kept...) {
+		t.Name = normal(t.Name)
+		if seen[t.Name] {
+			return nil, fmt.Errorf("target %s: there are two of this name", t.Name)
+		}
+		seen[t.Name] = true
+		numbers := make(map[int]bool)
+		for _, l := range t.LUNs {
+			if numbers[l.Number] {
+				return nil, fmt.Errorf("target %s: LUN %d: there are two of this number", t.Name, l.Number)
+			}
+			numbers[l.Number] = true
+		}
+		all = append(all, &entry{spec: t, fixed: i < len(fixed)})
+	}
+	return all, nil
+}
+
+// shutChanged removes the LUNs of a target that are not as wanted any more.
+func (m *Manager) shutChanged(ctx context.Context, e *entry, want *Target) error {
+	var errs []error
+	for number, d := range e.disks {
+		stays := slices.ContainsFunc(want.LUNs, func(l LUN) bool {
+			medium, err := m.disks.medium(&l)
+			return l.Number == number && err == nil && medium == d.medium && l.Shared == d.name
+		})
+		if !stays {
+			errs = append(errs, m.shutLUN(ctx, e, number))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// change makes a target what is wanted, after shutChanged.
+func (m *Manager) change(e, want *entry) error {
+	settings, err := want.spec.settings()
+	if err == nil {
+		err = m.server.SetTarget(settings)
+	}
+	if err != nil {
+		return fmt.Errorf("target %s: %w", e.spec.Name, err)
+	}
+	var errs []error
+	for i := range want.spec.LUNs {
+		l := &want.spec.LUNs[i]
+		if e.disks[l.Number] == nil {
+			errs = append(errs, m.openLUN(e, l))
+			continue
+		}
+		if _, err := m.server.ResizeLUN(e.spec.Name, l.Number, 0); !errors.Is(err, errors.ErrUnsupported) {
+			errs = append(errs, err)
+		}
+	}
+	e.spec, e.fixed = want.spec, want.fixed
+	return errors.Join(errs...)
+}
+
+// errFixed refuses to change by command what the configuration file says.
+var errFixed = errors.New("it is in the configuration file: change it there, then run \"bootlun reload\"")
+
+// changeable returns a target that may be changed by command. The caller holds mu.
+func (m *Manager) changeable(name string) (*entry, error) {
+	e := m.find(name)
+	switch {
+	case e == nil:
+		return nil, fmt.Errorf("%w: %s", target.ErrNoTarget, name)
+	case e.fixed:
+		return nil, fmt.Errorf("target %s: %w", e.spec.Name, errFixed)
+	}
+	return e, nil
+}

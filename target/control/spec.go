@@ -1,0 +1,134 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/bootlun/bootlun/iscsi"
+)
+
+// Target is one iSCSI target, as configuration files, the state file and the API
+// write it. CHAP without a secret is an error; a secret may be read from a file
+// instead.
+type Target struct {
+	Name              string   `yaml:"name" json:"name"`
+	Alias             string   `yaml:"alias,omitempty" json:"alias,omitempty"`
+	AllowedInitiators []string `yaml:"allowedInitiators,omitempty" json:"allowedInitiators,omitempty"` // patterns such as iqn.2001-04.com.example:*
+
+	PortGroup uint16 `yaml:"portGroup,omitempty" json:"portGroup,omitempty"` // 0 is 1
+
+	CHAP `yaml:",inline"`
+
+	LUNs []LUN `yaml:"luns,omitempty" json:"luns,omitempty"`
+}
+
+// CHAP is what a target's initiators must prove, and what it proves to them. The
+// zero value lets initiators in unproven.
+type CHAP struct {
+	CHAPName              string       `yaml:"chapName,omitempty" json:"chapName,omitempty"`
+	CHAPSecret            iscsi.Secret `yaml:"chapSecret,omitempty" json:"-"`
+	CHAPSecretFile        string       `yaml:"chapSecretFile,omitempty" json:"chapSecretFile,omitempty"`
+	ReverseCHAPName       string       `yaml:"reverseChapName,omitempty" json:"reverseChapName,omitempty"`
+	ReverseCHAPSecret     iscsi.Secret `yaml:"reverseChapSecret,omitempty" json:"-"`
+	ReverseCHAPSecretFile string       `yaml:"reverseChapSecretFile,omitempty" json:"reverseChapSecretFile,omitempty"`
+}
+
+// LUN is one disk of a target.
+type LUN struct {
+	Number int `yaml:"number" json:"number"`
+	// Shared names the one of the configuration's disks that the LUN is; without
+	// it the LUN has a disk of its own.
+	Shared string `yaml:"disk,omitempty" json:"disk,omitempty"`
+	Medium `yaml:",inline"`
+}
+
+// Medium is what a LUN serves.
+type Medium struct {
+	// Path is a disk image or a block device.
+	Path string `yaml:"path,omitempty" json:"path,omitempty"`
+	// NBD is, instead of Path, what an NBD server serves:
+	// nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH.
+	NBD string `yaml:"nbd,omitempty" json:"nbd,omitempty"`
+	// Direct goes past the page cache (O_DIRECT).
+	Direct bool `yaml:"direct,omitempty" json:"direct,omitempty"`
+	// Preallocate reserves all of a file's space.
+	Preallocate bool `yaml:"preallocate,omitempty" json:"preallocate,omitempty"`
+	// Timeout, such as 30s, is how long a command waits for the disk before it
+	// fails; without it, as long as it takes, for NBD 30s.
+	Timeout string `yaml:"timeout,omitempty" json:"timeout,omitempty"`
+
+	ReadOnly bool `yaml:"readOnly,omitempty" json:"readOnly,omitempty"`
+	// WriteThrough answers a write only when it is on the medium.
+	WriteThrough bool `yaml:"writeThrough,omitempty" json:"writeThrough,omitempty"`
+	// Removable lets initiators eject the disk and load it again.
+	Removable bool `yaml:"removable,omitempty" json:"removable,omitempty"`
+	// Overlay keeps what machines write in memory, so that Path stays as it is;
+	// the writes are lost when the server ends.
+	Overlay bool `yaml:"overlay,omitempty" json:"overlay,omitempty"`
+	// BlockSize is 512 (also the default) or 4096.
+	BlockSize int `yaml:"blockSize,omitempty" json:"blockSize,omitempty"`
+	// PhysicalBlockSize is what initiators align to: 4096 unless said.
+	PhysicalBlockSize int `yaml:"physicalBlockSize,omitempty" json:"physicalBlockSize,omitempty"`
+	// Vendor, Product, Revision and Serial say in INQUIRY data what the disk is.
+	Vendor   string `yaml:"vendor,omitempty" json:"vendor,omitempty"`
+	Product  string `yaml:"product,omitempty" json:"product,omitempty"`
+	Revision string `yaml:"revision,omitempty" json:"revision,omitempty"`
+	Serial   string `yaml:"serial,omitempty" json:"serial,omitempty"`
+	// Identity is what the disk's NAA identifier is derived from: a text that no
+	// other disk in the world has. Without it, the name of the target and the
+	// number of the LUN are, of a disk with several LUNs those of the first.
+	Identity string `yaml:"identity,omitempty" json:"identity,omitempty"`
+	// ReservationFile is where persistent reservations outlive the server. The
+	// default for an image file that can be written is its path with .reservations
+	// behind it; for other disks, to keep none.
+	ReservationFile string `yaml:"reservationFile,omitempty" json:"reservationFile,omitempty"`
+}
+
+// server makes the target server's form of the settings, nil if they are zero.
+func (c *CHAP) server() (*iscsi.CHAPServer, error) {
+	secret, err := secretOf("chapSecret", c.CHAPSecret, c.CHAPSecretFile)
+	if err != nil {
+		return nil, err
+	}
+	reverse, err := secretOf("reverseChapSecret", c.ReverseCHAPSecret, c.ReverseCHAPSecretFile)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case (c.CHAPName == "") != (secret == ""), (c.ReverseCHAPName == "") != (reverse == ""):
+		return nil, errors.New("a CHAP name needs a secret, and a secret a name")
+	case c.CHAPName == "" && c.ReverseCHAPName != "":
+		return nil, errors.New("reverse CHAP needs CHAP: set chapName and its secret")
+	case c.CHAPName == "":
+		return nil, nil
+	}
+	return &iscsi.CHAPServer{
+		Users:  []iscsi.CHAPUser{{Name: c.CHAPName, Secret: secret}},
+		Target: iscsi.CHAPUser{Name: c.ReverseCHAPName, Secret: reverse},
+	}, nil
+}
+
+// secretOf takes a secret from the configuration or from a file, at whose end
+// white space does not count and which not everybody may be able to read.
+func secretOf(field string, inline iscsi.Secret, file string) (iscsi.Secret, error) {
+	switch {
+	case file == "":
+		return inline, nil
+	case inline != "":
+		return "", errors.New("give " + field + " or " + field + "File, not both")
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().Perm()&0o007 != 0 {
+		return "", fmt.Errorf("%sFile: everybody on this machine can read the secret in %s: chmod 600 it", field, file)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	return iscsi.Secret(strings.TrimRight(string(text), " \t\r\n")), nil
+}

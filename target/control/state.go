@@ -1,0 +1,60 @@
+package control
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/bootlun/bootlun/internal/atomicfile"
+	"github.com/goccy/go-yaml"
+)
+
+// stateFile is what a state file holds.
+type stateFile struct {
+	Targets []Target `yaml:"targets"`
+}
+
+const stateHeader = "# Written by \"bootlun target\", which rewrites it at each change.\n"
+
+// readState reads a state file. One that does not exist is empty.
+func readState(path string) ([]Target, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var s stateFile
+	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&s); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return s.Targets, nil
+}
+
+// save writes the targets that are not the configuration file's to the state file.
+// The caller holds mu.
+func (m *Manager) save() error {
+	if m.state == "" {
+		return nil
+	}
+	var s stateFile
+	for _, e := range m.all {
+		if !e.fixed {
+			s.Targets = append(s.Targets, e.spec)
+		}
+	}
+	text, err := yaml.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.state, err)
+	}
+	if err := atomicfile.Write(m.state, append([]byte(stateHeader), text...)); err != nil {
+		return fmt.Errorf("the change is in force, but will not outlive the server: %w", err)
+	}
+	return nil
+}
