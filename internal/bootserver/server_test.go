@@ -274,6 +274,7 @@ func TestLoadAndNewSayWhatIsWrong(t *testing.T) {
 		{"offline", target + "portGroups: [{id: 1, state: offline}]\n", "cannot be set to offline"},
 		{"no shared disk", "addr: 10.73.0.1/24\ntargets:\n  - name: iqn.2026-11.com.example:disks\n    luns: [{number: 0, disk: d}]\n", "not in disks"},
 		{"a disk said twice", "addr: 10.73.0.1/24\ndisks: {d: {path: a}}\ntargets:\n  - name: iqn.2026-11.com.example:disks\n    luns: [{number: 0, disk: d, path: b}]\n", "say there"},
+		{"no NBD server", "addr: 10.73.0.1/24\ntargets:\n  - name: iqn.2026-11.com.example:disks\n    luns: [{number: 0, nbd: 'nbd+unix:///?socket=/nonexistent'}]\n", "/nonexistent"},
 		{"secret without name", target + "    chapSecret: twelve-chars\n", "a CHAP name needs a secret"},
 		{"reverse without CHAP", target + "    reverseChapName: a\n    reverseChapSecret: twelve-chars\n", "reverse CHAP needs CHAP"},
 		{"two secrets", target + "    chapName: a\n    chapSecret: b\n    chapSecretFile: c\n", "not both"},
