@@ -72,9 +72,10 @@ func (s *Server) SetPortGroup(g PortGroup) error {
 func (u *unit) groupPorts() map[uint16][]uint16 {
 	ports := make(map[uint16][]uint16)
 	for _, l := range u.locations {
-		p := l.target.port
-		if !slices.Contains(ports[p.group], p.relative) {
-			ports[p.group] = append(ports[p.group], p.relative)
+		for p := range l.target.reachable() {
+			if !slices.Contains(ports[p.group], p.relative) {
+				ports[p.group] = append(ports[p.group], p.relative)
+			}
 		}
 	}
 	return ports

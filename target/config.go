@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"path"
 	"reflect"
 	"time"
@@ -19,13 +18,9 @@ type Config struct {
 	// Targets are what initiators can log in to. Names must differ.
 	Targets []*Target
 
-	// Portals are the addresses that discovery gives for every target. None
-	// means the address that the asking initiator has connected to, which is
-	// right unless there is address translation or a second network.
-	Portals []netip.AddrPort
-
-	// PortalGroupTag is the tag of the one portal group; 0 means 1.
-	PortalGroupTag uint16
+	// PortalGroups are the groups that the server's listeners are in; none means
+	// one, with tag 1. The first is that of [Server.Serve].
+	PortalGroups []PortalGroup
 
 	// PortGroups are the states in which target port groups begin. Those that are
 	// not listed are active and optimized.
@@ -106,9 +101,24 @@ type Target struct {
 	CHAP *iscsi.CHAPServer
 
 	// AllowedInitiators are patterns of initiator names, in the syntax of
-	// [path.Match] (iqn.2001-04.com.example:*). For an initiator that matches
-	// none the target does not exist. No patterns allow everybody.
+	// [path.Match] (iqn.2001-04.com.example:*): short for rules of Access that
+	// have nothing else. Without patterns and Access everybody may log in.
 	AllowedInitiators []string
+
+	// Access says who may use the target; nil leaves that to AllowedInitiators.
+	Access *Access
+
+	// InitiatorCHAP are exceptions from CHAP: the first whose pattern matches
+	// counts in its place.
+	InitiatorCHAP []InitiatorCHAP
+
+	// PortalGroups are the tags of the portal groups by which the target can be
+	// reached; none means all.
+	PortalGroups []uint16
+
+	// Redirect, if set, sends initiators to another address in place of letting
+	// them in.
+	Redirect *Redirect
 }
 
 // LUN is one logical unit: a disk.
@@ -130,6 +140,9 @@ type LUN struct {
 	// other disk in the world has and that stays. Empty means the target's name
 	// and the LUN; of a disk with several LUNs, those of the first.
 	Identity string
+
+	// Access says which of the target's initiators may use the LUN; nil means all.
+	Access *Access
 
 	// ReadOnly refuses writes. It is implied by a store that is read-only.
 	ReadOnly bool
@@ -186,7 +199,9 @@ const (
 // withDefaults returns a copy in which no zero is left that means something
 // else.
 func (c Config) withDefaults() Config {
-	setDefault(&c.PortalGroupTag, 1)
+	if len(c.PortalGroups) == 0 {
+		c.PortalGroups = []PortalGroup{{Tag: 1}}
+	}
 	setDefault(&c.QueueDepth, defaultQueueDepth)
 	setDefault(&c.MaxSessions, defaultSessions)
 	setDefault(&c.MaxPendingLogins, defaultPendingLogins)
@@ -239,6 +254,9 @@ func (c *Config) check() error {
 			return fmt.Errorf("target: %w", err)
 		}
 	}
+	if err := checkPortalGroups(c.PortalGroups); err != nil {
+		return err
+	}
 	seen := make(map[string]bool)
 	for i, t := range c.Targets {
 		if t == nil {
@@ -267,6 +285,20 @@ func (t *Target) check() error {
 	}
 	if t.CHAP != nil && len(t.CHAP.Users) == 0 {
 		return errors.New("CHAP is wanted but has no user: nobody could log in")
+	}
+	for _, i := range t.InitiatorCHAP {
+		if _, err := path.Match(i.Initiator, ""); err != nil {
+			return fmt.Errorf("CHAP for initiators: %q: %w", i.Initiator, err)
+		}
+		if i.CHAP != nil && len(i.CHAP.Users) == 0 {
+			return fmt.Errorf("CHAP for initiators %q has no user: none could log in", i.Initiator)
+		}
+	}
+	if err := t.Access.check(); err != nil {
+		return err
+	}
+	if t.Redirect != nil && t.Redirect.To.Host == "" {
+		return errors.New("it is redirected to no address")
 	}
 	seen := make(map[int]bool)
 	for _, l := range t.LUNs {
@@ -298,6 +330,9 @@ func (l *LUN) check() error {
 	}
 	if l.Store == nil {
 		return errors.New("it has no store")
+	}
+	if err := l.Access.check(); err != nil {
+		return err
 	}
 	if !reflect.ValueOf(l.Store).Comparable() {
 		return fmt.Errorf("its store is a %T, which cannot be compared: use a pointer", l.Store)

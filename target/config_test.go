@@ -45,9 +45,11 @@ func TestConfigErrors(t *testing.T) {
 
 func TestPortals(t *testing.T) {
 	addr, _ := serve(t, target.Config{
-		Targets:        []*target.Target{disk(store.NewMemory(diskSize))},
-		Portals:        []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:3260"), netip.MustParseAddrPort("[2001:db8::1]:860")},
-		PortalGroupTag: 7,
+		Targets: []*target.Target{disk(store.NewMemory(diskSize))},
+		PortalGroups: []target.PortalGroup{{
+			Tag:     7,
+			Portals: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:3260"), netip.MustParseAddrPort("[2001:db8::1]:860")},
+		}},
 	})
 	c := connect(t, addr, discovering)
 	var got []string

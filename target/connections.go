@@ -22,7 +22,7 @@ import (
 func (s *session) adopt(ctx context.Context, c *conn, info *iscsi.LoginInfo) iscsi.LoginStatus {
 	s.mu.Lock()
 	switch {
-	case s.user != info.CHAPUser:
+	case s.who.user != info.CHAPUser:
 		s.mu.Unlock()
 		return iscsi.StatusAuthorizationFailed
 	case s.holders == 0:

@@ -43,7 +43,7 @@ type location struct {
 // the store's first LUN.
 func (d *devices) open(l LUN, at location) (*unit, error) {
 	l = l.withDefaults()
-	l.Number = 0
+	l.Number, l.Access = 0, nil
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	u := d.units[l.Store]
@@ -60,7 +60,7 @@ func (d *devices) open(l LUN, at location) (*unit, error) {
 		u.groups = maps.Clone(d.groups)
 		d.units[l.Store] = u
 	} else if l != u.cfg {
-		return nil, errors.New("its store is behind another LUN with other settings: LUNs of one store are one disk and differ in nothing but their number")
+		return nil, errors.New("its store is behind another LUN with other settings: LUNs of one store are one disk and differ in nothing but their number and who may use them")
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -94,7 +94,7 @@ func (d *devices) close(u *unit, at location) error {
 	return u.sanitizer.stop(endGrace)
 }
 
-// closeAll gives up all LUNs of a target, and its port.
+// closeAll gives up all LUNs of a target, and its ports.
 func (d *devices) closeAll(t *target) error {
 	var errs []error
 	for number, u := range t.units.Load().byNumber {
@@ -102,7 +102,9 @@ func (d *devices) closeAll(t *target) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.ports, t.port.portID)
+	for _, p := range t.ports {
+		delete(d.ports, p.portID)
+	}
 	return errors.Join(errs...)
 }
 

@@ -97,7 +97,7 @@ func (s *session) info() SessionInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return SessionInfo{
-		TSIH: s.tsih, ISID: s.id.isid, Initiator: s.id.initiator, Alias: s.alias, User: s.user,
+		TSIH: s.tsih, ISID: s.id.isid, Initiator: s.id.initiator, Alias: s.alias, User: s.who.user,
 		Target: s.id.target, Began: s.began, Params: s.params,
 		Connections: s.connectionInfos(), Remote: s.remote, Local: s.local,
 		Counts: counts, Tasks: len(s.tasks),

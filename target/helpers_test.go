@@ -58,7 +58,9 @@ func serveDisk(t *testing.T, s store.Store) (addr string) {
 	return addr
 }
 
-func serveOn(t *testing.T, srv *target.Server, l net.Listener) (stop func()) {
+func serveOn(t *testing.T, srv interface {
+	Serve(context.Context, net.Listener) error
+}, l net.Listener) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

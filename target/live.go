@@ -59,8 +59,8 @@ func (s *Server) AddTarget(cfg *Target) error {
 	return nil
 }
 
-// SetTarget gives a target the alias, the CHAP settings and the allowed
-// initiators of cfg, whose name says which target it is and whose LUNs do not
+// SetTarget gives a target the alias, the CHAP settings, the allowed initiators,
+// the portal groups and the redirection of cfg, whose name says which target it is and whose LUNs do not
 // count. They hold for logins from now on; sessions that are there stay.
 func (s *Server) SetTarget(cfg *Target) error {
 	if err := cfg.check(); err != nil {
@@ -199,10 +199,13 @@ func (s *Server) AddLUN(name string, l LUN) error {
 	if err != nil {
 		return fmt.Errorf("target %s: LUN %d: %w", t.name, l.Number, err)
 	}
-	units := maps.Clone(t.units.Load().byNumber)
-	units[l.Number] = u
-	t.units.Store(newUnitSet(units))
+	units, access := maps.Clone(t.units.Load().byNumber), maps.Clone(t.units.Load().access)
+	units[l.Number], access[l.Number] = u, l.Access.clone()
+	t.units.Store(newUnitSet(units, access))
 	s.eachJoined(t, func(sess *session, nexuses map[int]*nexus) map[int]*nexus {
+		if !l.Access.admits(&sess.who) {
+			return nexuses
+		}
 		alertAll(nexuses, scsi.ASCReportedLUNsChanged)
 		nexuses = maps.Clone(nexuses)
 		nexuses[l.Number] = u.join(sess)
@@ -262,8 +265,13 @@ func (s *Server) takeLUN(t *target, number int) (u *unit, left []*nexus, err err
 		return nil, nil, fmt.Errorf("%w: target %s, LUN %d", ErrNoLUN, t.name, number)
 	}
 	delete(units, number)
-	t.units.Store(newUnitSet(units))
+	access := maps.Clone(t.units.Load().access)
+	delete(access, number)
+	t.units.Store(newUnitSet(units, access))
 	s.eachJoined(t, func(_ *session, nexuses map[int]*nexus) map[int]*nexus {
+		if nexuses[number] == nil { // it may not use the LUN
+			return nexuses
+		}
 		left = append(left, nexuses[number])
 		nexuses = maps.Clone(nexuses)
 		delete(nexuses, number)

@@ -20,7 +20,7 @@ func (c *conn) login() error {
 		Establish: func(info iscsi.LoginInfo, params iscsi.Params) (uint16, iscsi.LoginStatus) {
 			return c.establish(ctx, info, params)
 		},
-		PortalGroupTag: c.srv.cfg.PortalGroupTag,
+		PortalGroupTag: c.v.group.Tag,
 		Window:         uint32(c.srv.cfg.QueueDepth),
 	})
 	if err != nil {
@@ -41,21 +41,39 @@ func (c *conn) authorize(info iscsi.LoginInfo) iscsi.Access {
 		return c.join(info, a)
 	}
 	t := c.srv.target(info.TargetName)
-	if t == nil || !t.allows(info.InitiatorName) {
+	who := c.identity(&info)
+	who.anyone = true // until it has proven who
+	if t == nil || !t.allows(&who, c.v.group.Tag) {
 		a.Status = iscsi.StatusTargetNotFound
 		a.Reason = fmt.Sprintf("target %q for initiator %q", info.TargetName, info.InitiatorName)
 		return a
 	}
 	c.target = t
 	settings := t.settings.Load()
-	if settings.draining {
+	switch {
+	case settings.redirect != nil:
+		a.Redirect, a.Status = settings.redirect.To, iscsi.StatusMovedTemporarily
+		a.Redirect.Tag = iscsi.NoTag
+		if settings.redirect.Permanent {
+			a.Status = iscsi.StatusMovedPermanently
+		}
+		return a
+	case settings.draining:
 		a.Status = iscsi.StatusServiceUnavailable
 		a.Reason = fmt.Sprintf("target %q is being drained", info.TargetName)
 		return a
 	}
-	a.CHAP = settings.chap
+	a.CHAP = settings.chapFor(info.InitiatorName)
 	a.TargetAlias = settings.alias
 	return c.join(info, a)
+}
+
+// identity is who the initiator of a login is.
+func (c *conn) identity(info *iscsi.LoginInfo) identity {
+	return identity{
+		name: info.InitiatorName, addr: c.initiatorAddr(), user: info.CHAPUser,
+		anyone: info.Discovery && info.CHAPUser == "",
+	}
 }
 
 // join looks for the session that a login names, to which it adds a connection.
@@ -80,7 +98,7 @@ func (c *conn) sessionOf(info *iscsi.LoginInfo) *session {
 
 // sessionID is the identity of the session that a login is for.
 func (c *conn) sessionID(info *iscsi.LoginInfo) sessionID {
-	id := sessionID{initiator: info.InitiatorName, isid: info.ISID}
+	id := sessionID{initiator: info.InitiatorName, isid: info.ISID, tag: c.v.group.Tag}
 	if c.target != nil {
 		id.target = c.target.name
 	}
@@ -91,6 +109,9 @@ func (c *conn) sessionID(info *iscsi.LoginInfo) sessionID {
 // to the one that it names.
 func (c *conn) establish(ctx context.Context, info iscsi.LoginInfo, params iscsi.Params) (uint16, iscsi.LoginStatus) {
 	c.cid, c.params = info.CID, params
+	if who := c.identity(&info); c.target != nil && !c.target.allows(&who, c.v.group.Tag) {
+		return 0, iscsi.StatusAuthorizationFailed
+	}
 	c.maxSend.Store(int64(params.MaxSendDataSegmentLength))
 	if info.TSIH != 0 {
 		s := c.sessionOf(&info)

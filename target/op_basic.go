@@ -2,7 +2,6 @@ package target
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/bootlun/bootlun/scsi"
 )
@@ -102,16 +101,16 @@ func runRequestSense(t *task, _ bool) error {
 	return nil
 }
 
-// runReportLUNs lists the units of the target (SPC-4, 6.33).
+// runReportLUNs lists the units that the session may use (SPC-4, 6.33).
 func runReportLUNs(t *task, _ bool) error {
 	c := scsi.ParseReportLUNs((*scsi.CDB)(&t.cdb))
-	luns := t.s.target.units.Load().luns
+	luns := t.s.luns()
 	switch c.Select {
 	case 0: // no well-known ones
 	case 1:
 		luns = []uint64{uint64(reportLUNs)}
 	case 2:
-		luns = append(slices.Clone(luns), uint64(reportLUNs))
+		luns = append(luns, uint64(reportLUNs))
 	default:
 		return scsi.InvalidCDBField(2, 7)
 	}

@@ -207,7 +207,7 @@ func (s *session) reachable(d scsi.Designator) *unit {
 			continue
 		}
 		u.mu.Lock()
-		ok := slices.ContainsFunc(u.locations, func(at location) bool { return s.mayUse(at.target) })
+		ok := slices.ContainsFunc(u.locations, func(at location) bool { return s.mayUse(at) })
 		u.mu.Unlock()
 		if ok {
 			return u
@@ -216,20 +216,23 @@ func (s *session) reachable(d scsi.Designator) *unit {
 	return nil
 }
 
-// mayUse tells whether the session's initiator could log in to a target with
-// what it has proven.
-func (s *session) mayUse(other *target) bool {
+// mayUse tells whether the session's initiator may use a LUN: if it is another
+// target's, whether it could log in to that with what it has proven.
+func (s *session) mayUse(at location) bool {
+	other := at.target
+	if !other.units.Load().access[at.number].admits(&s.who) {
+		return false
+	}
 	if other == s.target {
 		return true
 	}
-	chap := other.settings.Load().chap
-	if chap != nil {
-		own := s.target.settings.Load().chap
-		if own == nil || !slices.ContainsFunc(own.Users, func(u iscsi.CHAPUser) bool { return u.Name == s.user && slices.Contains(chap.Users, u) }) {
+	if chap := other.settings.Load().chapFor(s.who.name); chap != nil {
+		own := s.target.settings.Load().chapFor(s.who.name)
+		if own == nil || !slices.ContainsFunc(own.Users, func(u iscsi.CHAPUser) bool { return u.Name == s.who.user && slices.Contains(chap.Users, u) }) {
 			return false
 		}
 	}
-	return other.allows(s.id.initiator)
+	return other.allows(&s.who, s.id.tag)
 }
 
 // mayCopy tells whether reservations and the state of two units allow a copy.

@@ -43,6 +43,8 @@ type Server struct {
 	mu       sync.Mutex
 	sessions map[uint16]*session // by TSIH
 	lastTSIH uint16
+
+	listeners map[net.Listener]uint16 // being served, with the tags of their portal groups
 }
 
 // New returns a server for cfg, or says what is wrong with cfg. It keeps the
@@ -57,6 +59,7 @@ func New(cfg Config) (*Server, error) {
 		epoch:      time.Now(),
 		operations: newOperationTable(),
 		sessions:   make(map[uint16]*session),
+		listeners:  make(map[net.Listener]uint16),
 	}
 	s.log = s.cfg.Logger
 	s.tasks.New = func() any { return new(task) }
@@ -81,16 +84,27 @@ func New(cfg Config) (*Server, error) {
 // error: ErrServerClosed after ctx, else what is wrong with l. It closes l.
 //
 // Several listeners may be served at once, by one Serve each: their connections
-// reach the same targets and sessions.
+// reach the same targets and sessions. They are all in the first portal group.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	v := &service{srv: s, conns: make(map[*conn]struct{})}
+	return s.ServePortal(ctx, l, s.cfg.PortalGroups[0].Tag)
+}
+
+// ServePortal is Serve for a listener in the portal group with the given tag.
+func (s *Server) ServePortal(ctx context.Context, l net.Listener, tag uint16) error {
+	group, err := s.cfg.group(tag)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	defer s.listen(l, tag)()
+	v := &service{srv: s, group: group, conns: make(map[*conn]struct{})}
 	v.ctx, v.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer v.cancel()
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 
 	v.wg.Go(v.watch)
-	err := v.accept(ctx, l)
+	err = v.accept(ctx, l)
 	l.Close()
 	if ctx.Err() != nil {
 		v.askToLogOut()
@@ -129,6 +143,7 @@ func (v *service) await(limit time.Duration) bool {
 // service is one listener being served.
 type service struct {
 	srv    *Server
+	group  *PortalGroup
 	ctx    context.Context // ends when connections must
 	cancel context.CancelFunc
 	wg     sync.WaitGroup

@@ -9,12 +9,13 @@ import (
 	"github.com/bootlun/bootlun/iscsi"
 )
 
-// sessionID is what two sessions cannot have in common (RFC 7143, 4.4.3.2, with
-// one portal group): a login with a session's own takes its place.
+// sessionID is what two sessions cannot have in common (RFC 7143, 4.4.3.2): a
+// login with a session's own takes its place.
 type sessionID struct {
 	initiator string
 	isid      iscsi.ISID
 	target    string // empty in a discovery session
+	tag       uint16 // of the portal group
 }
 
 // session is an initiator's session: its command window, its tasks, and the
@@ -27,7 +28,7 @@ type session struct {
 	port          *port // of the target; nil in a discovery session
 	depth         uint32
 	began         time.Time
-	user          string        // proven by CHAP
+	who           identity      // of the initiator, as its first connection has proven it
 	remote, local net.Addr      // of the first connection
 	params        iscsi.Params  // those of all connections; the others are the first one's
 	over          chan struct{} // closed when all of it has ended
@@ -67,7 +68,7 @@ func newSession(c *conn, info iscsi.LoginInfo, params iscsi.Params) *session {
 		srv:      c.srv,
 		id:       c.sessionID(&info),
 		alias:    info.InitiatorAlias,
-		user:     info.CHAPUser,
+		who:      c.identity(&info),
 		target:   c.target,
 		depth:    uint32(c.srv.cfg.QueueDepth),
 		began:    time.Now(),
@@ -85,7 +86,7 @@ func newSession(c *conn, info iscsi.LoginInfo, params iscsi.Params) *session {
 	}
 	s.taskEnded = sync.NewCond(&s.mu)
 	if c.target != nil {
-		s.port = c.target.port
+		s.port = c.target.portOf(c.v.group.Tag)
 	}
 	return s
 }

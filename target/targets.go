@@ -3,8 +3,8 @@ package target
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"maps"
-	"path"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,8 +16,8 @@ import (
 // target is a Target being served. What can change meanwhile is replaced whole,
 // so that those who read it need no lock.
 type target struct {
-	name     string // normalised
-	port     *port
+	name     string  // normalised
+	ports    []*port // one for each of the server's portal groups
 	settings atomic.Pointer[targetSettings]
 	units    atomic.Pointer[unitSet]
 
@@ -29,16 +29,20 @@ type target struct {
 
 // targetSettings are what logins ask of a target. Nobody changes one.
 type targetSettings struct {
-	alias    string
-	chap     *iscsi.CHAPServer
-	allowed  []string // patterns of initiators; none: all are
-	draining bool     // takes no logins; set under Server.mu
+	alias         string
+	chap          *iscsi.CHAPServer
+	initiatorCHAP []InitiatorCHAP // exceptions from chap
+	allowed       []string        // patterns of initiators, for people; access has them too
+	access        *Access
+	portalGroups  []uint16 // none: all
+	redirect      *Redirect
+	draining      bool // takes no logins; set under Server.mu
 }
 
 // unitSet is a target's units. Nobody changes one.
 type unitSet struct {
 	byNumber map[int]*unit
-	luns     []uint64 // of the units, in the coding of REPORT LUNS, ascending
+	access   map[int]*Access // who may use a unit
 }
 
 // targetSet is a server's targets. Nobody changes one.
@@ -49,41 +53,70 @@ type targetSet struct {
 
 func (s *Server) newTarget(cfg *Target) (*target, error) {
 	name, _ := iscsi.ParseName(cfg.Name) // checked before
-	t := &target{name: name, past: make(map[int]Counts), port: s.devices.addPort(portID{name, s.cfg.PortalGroupTag}, cmp.Or(cfg.PortGroup, defaultPortGroup))}
+	t := &target{name: name, past: make(map[int]Counts)}
+	for _, g := range s.cfg.PortalGroups {
+		t.ports = append(t.ports, s.devices.addPort(portID{name, g.Tag}, cmp.Or(cfg.PortGroup, defaultPortGroup)))
+	}
 	t.settings.Store(newSettings(cfg))
-	units := make(map[int]*unit)
-	t.units.Store(newUnitSet(units))
+	units, rules := make(map[int]*unit), make(map[int]*Access)
+	t.units.Store(newUnitSet(units, rules))
 	for _, l := range cfg.LUNs {
 		u, err := s.devices.open(l, location{t, l.Number})
 		if err != nil {
 			s.devices.closeAll(t)
 			return nil, fmt.Errorf("target %s: LUN %d: %w", name, l.Number, err)
 		}
-		units[l.Number] = u
-		t.units.Store(newUnitSet(units))
+		units[l.Number], rules[l.Number] = u, l.Access.clone()
+		t.units.Store(newUnitSet(units, rules))
 	}
 	return t, nil
 }
 
 func newSettings(cfg *Target) *targetSettings {
-	s := &targetSettings{alias: cfg.Alias, allowed: slices.Clone(cfg.AllowedInitiators)}
-	if cfg.CHAP != nil {
-		chap := *cfg.CHAP
-		chap.Users = slices.Clone(chap.Users)
-		s.chap = &chap
+	s := &targetSettings{
+		alias: cfg.Alias, chap: cloneCHAP(cfg.CHAP), allowed: slices.Clone(cfg.AllowedInitiators), access: accessOf(cfg),
+		portalGroups: slices.Clone(cfg.PortalGroups),
+	}
+	for _, i := range cfg.InitiatorCHAP {
+		s.initiatorCHAP = append(s.initiatorCHAP, InitiatorCHAP{i.Initiator, cloneCHAP(i.CHAP)})
+	}
+	if cfg.Redirect != nil {
+		redirect := *cfg.Redirect
+		s.redirect = &redirect
 	}
 	return s
 }
 
-// newUnitSet takes the map over.
-func newUnitSet(units map[int]*unit) *unitSet {
-	set := &unitSet{byNumber: units}
-	for number := range units {
-		lun, _ := iscsi.MakeLUN(number) // checked before
-		set.luns = append(set.luns, uint64(lun))
+// cloneCHAP returns a copy that nobody else has.
+func cloneCHAP(cfg *iscsi.CHAPServer) *iscsi.CHAPServer {
+	if cfg == nil {
+		return nil
 	}
-	slices.Sort(set.luns)
-	return set
+	chap := *cfg
+	chap.Users = slices.Clone(chap.Users)
+	return &chap
+}
+
+// newUnitSet takes the maps over.
+func newUnitSet(units map[int]*unit, access map[int]*Access) *unitSet {
+	return &unitSet{byNumber: units, access: access}
+}
+
+// reachable yields the ports by which the target can be reached.
+func (t *target) reachable() iter.Seq[*port] {
+	return func(yield func(*port) bool) {
+		settings := t.settings.Load()
+		for _, p := range t.ports {
+			if settings.in(p.tag) && !yield(p) {
+				return
+			}
+		}
+	}
+}
+
+// portOf returns the port of a portal group.
+func (t *target) portOf(tag uint16) *port {
+	return t.ports[slices.IndexFunc(t.ports, func(p *port) bool { return p.tag == tag })]
 }
 
 // each returns the units, each once though it may have several numbers.
@@ -125,29 +158,27 @@ func (s *Server) sessionsOf(t *target) []*session {
 	return all
 }
 
-// allows tells whether the target exists for an initiator.
-func (t *target) allows(initiator string) bool {
-	allowed := t.settings.Load().allowed
-	if len(allowed) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(allowed, func(pattern string) bool {
-		ok, _ := path.Match(pattern, initiator) // checked before
-		return ok
-	})
+// allows tells whether the target exists for an initiator that comes by a portal
+// group.
+func (t *target) allows(who *identity, tag uint16) bool {
+	settings := t.settings.Load()
+	return settings.in(tag) && settings.access.admits(who)
 }
 
-// join makes the session an I_T nexus of each of its target's units.
+// join makes the session an I_T nexus of each of its target's units that it may
+// use.
 func (s *session) join() {
 	if s.target == nil {
 		return
 	}
 	s.target.changing.Lock()
 	defer s.target.changing.Unlock()
-	units := s.target.units.Load().byNumber
-	nexuses := make(map[int]*nexus, len(units))
-	for number, u := range units {
-		nexuses[number] = u.join(s)
+	units := s.target.units.Load()
+	nexuses := make(map[int]*nexus, len(units.byNumber))
+	for number, u := range units.byNumber {
+		if units.access[number].admits(&s.who) {
+			nexuses[number] = u.join(s)
+		}
 	}
 	s.nexuses.Store(&nexuses)
 }
@@ -177,6 +208,18 @@ func (s *session) nexus(number int) *nexus {
 		return nil
 	}
 	return (*nexuses)[number]
+}
+
+// luns returns the units that the session has, in the coding of REPORT LUNS,
+// ascending.
+func (s *session) luns() []uint64 {
+	var luns []uint64
+	for number := range *s.nexuses.Load() {
+		lun, _ := iscsi.MakeLUN(number) // checked before
+		luns = append(luns, uint64(lun))
+	}
+	slices.Sort(luns)
+	return luns
 }
 
 // askToLogOut asks the session's initiator to end it.

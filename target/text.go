@@ -1,9 +1,6 @@
 package target
 
 import (
-	"net"
-	"net/netip"
-	"strconv"
 	"sync"
 
 	"github.com/bootlun/bootlun/iscsi"
@@ -166,34 +163,9 @@ func (c *conn) sendTargets(value string) (records []iscsi.TargetRecord, ok bool)
 	}
 	for _, name := range names {
 		t := c.srv.target(name)
-		if t != nil && t.allows(c.sess.id.initiator) {
-			records = append(records, iscsi.TargetRecord{Name: name, Addresses: c.addresses()})
+		if t != nil && t.settings.Load().access.admits(&c.sess.who) {
+			records = append(records, iscsi.TargetRecord{Name: name, Addresses: c.addressesOf(t)})
 		}
 	}
 	return records, true
-}
-
-// addresses are the portals to tell of.
-func (c *conn) addresses() []iscsi.TargetAddress {
-	tag := int(c.srv.cfg.PortalGroupTag)
-	if len(c.srv.cfg.Portals) > 0 {
-		var all []iscsi.TargetAddress
-		for _, p := range c.srv.cfg.Portals {
-			all = append(all, iscsi.TargetAddress{Host: p.Addr().WithZone("").Unmap().String(), Port: int(p.Port()), Tag: tag})
-		}
-		return all
-	}
-	host, port, err := net.SplitHostPort(c.nc.LocalAddr().String())
-	if err != nil { // not an address to connect to: the initiator knows where it is
-		return nil
-	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return nil
-	}
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		return nil
-	}
-	return []iscsi.TargetAddress{{Host: addr.WithZone("").Unmap().String(), Port: n, Tag: tag}}
 }

@@ -186,8 +186,10 @@ func (u *unit) port(match func(*port) bool) *port {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, l := range u.locations {
-		if match(l.target.port) {
-			return l.target.port
+		for p := range l.target.reachable() {
+			if match(p) {
+				return p
+			}
 		}
 	}
 	return nil
