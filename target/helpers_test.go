@@ -60,7 +60,8 @@ func serveDisk(t *testing.T, s store.Store) (addr string) {
 
 func serveOn(t *testing.T, srv interface {
 	Serve(context.Context, net.Listener) error
-}, l net.Listener) (stop func()) {
+}, l net.Listener,
+) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
