@@ -12,6 +12,7 @@ const (
 	ModePageCaching       = 0x08
 	ModePageControl       = 0x0a
 	ModePageInformational = 0x1c
+	ModePageCapabilities  = 0x2a
 	ModePageAll           = 0x3f
 	ModeSubpageAll        = 0xff
 )

@@ -34,9 +34,13 @@ const (
 	OpWriteSame10          OpCode = 0x41
 	OpUnmap                OpCode = 0x42
 	OpReadTOC              OpCode = 0x43
+	OpGetConfiguration     OpCode = 0x46
 	OpSanitize             OpCode = 0x48
+	OpGetEventStatus       OpCode = 0x4a
 	OpLogSelect            OpCode = 0x4c
 	OpLogSense             OpCode = 0x4d
+	OpReadDiscInformation  OpCode = 0x51
+	OpReadTrackInformation OpCode = 0x52
 	OpModeSelect10         OpCode = 0x55
 	OpReserve10            OpCode = 0x56
 	OpRelease10            OpCode = 0x57
@@ -67,7 +71,10 @@ const (
 	OpWrite12              OpCode = 0xaa
 	OpWriteAndVerify12     OpCode = 0xae
 	OpVerify12             OpCode = 0xaf
+	OpReadDiscStructure    OpCode = 0xad
 	OpReadDefectData12     OpCode = 0xb7
+	OpSetCDSpeed           OpCode = 0xbb
+	OpMechanismStatus      OpCode = 0xbd
 )
 
 // Service actions, the second part of the operation code of some commands.
@@ -135,9 +142,13 @@ var opcodeNames = map[OpCode]string{
 	OpWriteSame10:          "WRITE SAME(10)",
 	OpUnmap:                "UNMAP",
 	OpReadTOC:              "READ TOC/PMA/ATIP",
+	OpGetConfiguration:     "GET CONFIGURATION",
 	OpSanitize:             "SANITIZE",
+	OpGetEventStatus:       "GET EVENT STATUS NOTIFICATION",
 	OpLogSelect:            "LOG SELECT",
 	OpLogSense:             "LOG SENSE",
+	OpReadDiscInformation:  "READ DISC INFORMATION",
+	OpReadTrackInformation: "READ TRACK INFORMATION",
 	OpModeSelect10:         "MODE SELECT(10)",
 	OpReserve10:            "RESERVE(10)",
 	OpRelease10:            "RELEASE(10)",
@@ -168,7 +179,10 @@ var opcodeNames = map[OpCode]string{
 	OpWrite12:              "WRITE(12)",
 	OpWriteAndVerify12:     "WRITE AND VERIFY(12)",
 	OpVerify12:             "VERIFY(12)",
+	OpReadDiscStructure:    "READ DISC STRUCTURE",
 	OpReadDefectData12:     "READ DEFECT DATA(12)",
+	OpSetCDSpeed:           "SET CD SPEED",
+	OpMechanismStatus:      "MECHANISM STATUS",
 }
 
 // String returns the command's name in the standards.

@@ -6,9 +6,11 @@ import (
 	"log/slog"
 	"path"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/bootlun/bootlun/iscsi"
+	"github.com/bootlun/bootlun/scsi"
 	"github.com/bootlun/bootlun/target/store"
 )
 
@@ -153,6 +155,11 @@ type LUN struct {
 
 	// Removable makes the medium one that initiators can eject and load again.
 	Removable bool
+
+	// CDROM makes the LUN a CD-ROM drive with the store, an ISO image, as its disc:
+	// read-only, removable, with blocks of 2048 bytes. A disc that is larger than
+	// a CD is a DVD.
+	CDROM bool
 
 	// BlockSize is the logical block's size in bytes, 512 or 4096; 0 means 512.
 	// Bytes of the store after its last whole block are not used.
@@ -316,6 +323,11 @@ func (t *Target) check() error {
 // withDefaults returns a copy in which no zero is left that means something
 // else, but for the identifiers.
 func (l LUN) withDefaults() LUN {
+	if l.CDROM {
+		l.ReadOnly, l.Removable = true, true
+		l.BlockSize, l.PhysicalBlockSize = scsi.BytesPerDiscBlock, scsi.BytesPerDiscBlock
+		setDefault(&l.Product, defaultDiscProduct)
+	}
 	setDefault(&l.BlockSize, defaultBlockSize)
 	setDefault(&l.PhysicalBlockSize, defaultPhysicalBlock)
 	setDefault(&l.Vendor, defaultVendor)
@@ -337,15 +349,17 @@ func (l *LUN) check() error {
 	if !reflect.ValueOf(l.Store).Comparable() {
 		return fmt.Errorf("its store is a %T, which cannot be compared: use a pointer", l.Store)
 	}
-	switch l.BlockSize {
-	case 0, 512, 4096:
+	switch {
+	case l.CDROM && (l.BlockSize != 0 || l.PhysicalBlockSize != 0):
+		return errors.New("block sizes of a CD-ROM cannot be set")
+	case l.CDROM, slices.Contains([]int{0, 512, 4096}, l.BlockSize):
 	default:
 		return fmt.Errorf("block size %d: must be 512 or 4096", l.BlockSize)
 	}
 	if p := l.PhysicalBlockSize; p != 0 && (p < max(l.BlockSize, defaultBlockSize) || p&(p-1) != 0 || p > maxBuffer) {
 		return fmt.Errorf("physical block size %d: must be a power of two, from the block size to %d", p, maxBuffer)
 	}
-	if size := l.Store.Size(); size < int64(max(l.BlockSize, defaultBlockSize)) {
+	if size := l.Store.Size(); size < int64(l.withDefaults().BlockSize) {
 		return fmt.Errorf("its store has %d bytes, less than one block", size)
 	}
 	for _, f := range []struct {

@@ -20,6 +20,7 @@ type nexus struct {
 	// Guarded by u.mu.
 	attentions []scsi.ASC    // unit attention conditions, oldest first
 	prevents   bool          // it prevents the removal of the medium
+	mediaEvent uint8         // to be told by GET EVENT STATUS NOTIFICATION
 	copies     []*copyResult // of its last EXTENDED COPYs, oldest first
 }
 

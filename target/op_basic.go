@@ -135,7 +135,7 @@ func runReportOpcodes(t *task, _ bool) error {
 	allocated := int(min(c.Length, 1<<31-1))
 	if c.Options == reportAll {
 		var all []scsi.SupportedOp
-		for _, list := range t.s.srv.operations {
+		for _, list := range t.operations() {
 			for _, o := range list {
 				if t.unit().supports(o) {
 					all = append(all, o.supported())
@@ -149,7 +149,7 @@ func runReportOpcodes(t *task, _ bool) error {
 		return scsi.InvalidCDBField(2, 2)
 	}
 	var found *scsi.SupportedOp
-	for _, o := range t.s.srv.operations[c.Op] {
+	for _, o := range t.operations()[c.Op] {
 		switch {
 		case c.Options == reportOpcode && o.action != noAction,
 			c.Options == reportAction && o.action == noAction:
@@ -197,7 +197,7 @@ func runStartStop(t *task, wait bool) error {
 	case c.Eject && !u.removable:
 		return scsi.InvalidCDBField(4, 1)
 	case c.Eject && c.Start:
-		return u.move(false)
+		return u.move(t.nx, false)
 	case c.Start:
 		u.wear.starts.Add(1)
 		return nil
@@ -208,22 +208,49 @@ func runStartStop(t *task, wait bool) error {
 		}
 	}
 	if c.Eject {
-		return u.move(true)
+		return u.move(t.nx, true)
 	}
 	return nil
 }
 
-// move ejects the medium or loads it, unless an initiator prevents that.
-func (u *unit) move(out bool) error {
+// move ejects the medium or loads it, unless an initiator prevents that, and
+// tells the nexuses but the one that asked for it.
+func (u *unit) move(by *nexus, out bool) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for n := range u.nexuses {
-		if n.prevents {
-			return errRemovalPrevented
-		}
+	switch {
+	case u.ejected.Load() == out:
+		return nil
+	case u.prevented():
+		return errRemovalPrevented
 	}
 	u.ejected.Store(out)
+	for n := range u.nexuses {
+		n.mediaEvent = scsi.MediaNew
+		if out {
+			n.mediaEvent = scsi.MediaRemoval
+		} else if n != by {
+			n.alert(scsi.ASCMediumMayHaveChanged)
+		}
+	}
 	return nil
+}
+
+// prevented tells whether an initiator prevents the removal of the medium. The
+// caller holds u.mu.
+func (u *unit) prevented() bool {
+	for n := range u.nexuses {
+		if n.prevents {
+			return true
+		}
+	}
+	return false
+}
+
+func (u *unit) removalPrevented() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.prevented()
 }
 
 // runPreventAllow notes whether a nexus allows the medium to be ejected (SBC-4,

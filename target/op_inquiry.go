@@ -2,6 +2,7 @@ package target
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/bootlun/bootlun/scsi"
 )
@@ -18,6 +19,11 @@ const (
 var vpdPages = []scsi.VPDPage{
 	scsi.VPDSupportedPages, scsi.VPDSerialNumber, scsi.VPDDeviceID, scsi.VPDExtendedInquiry, scsi.VPDModePagePolicy,
 	scsi.VPDThirdPartyCopy, scsi.VPDBlockLimits, scsi.VPDBlockCharacteristics, scsi.VPDProvisioning,
+}
+
+// discVPDPages are those of CD-ROMs.
+var discVPDPages = []scsi.VPDPage{
+	scsi.VPDSupportedPages, scsi.VPDSerialNumber, scsi.VPDDeviceID, scsi.VPDExtendedInquiry, scsi.VPDModePagePolicy,
 }
 
 // runInquiry answers INQUIRY (SPC-4, 6.6).
@@ -52,11 +58,22 @@ func runInquiry(t *task, _ bool) error {
 	return nil
 }
 
+// vpdPages are the unit's, in order.
+func (u *unit) vpdPages() []scsi.VPDPage {
+	if u.isDisc() {
+		return discVPDPages
+	}
+	return vpdPages
+}
+
 // vpd returns the body of a VPD page.
 func (u *unit) vpd(page scsi.VPDPage, p *port) (body []byte, ok bool) {
+	if !slices.Contains(u.vpdPages(), page) {
+		return nil, false
+	}
 	switch page {
 	case scsi.VPDSupportedPages:
-		for _, p := range vpdPages {
+		for _, p := range u.vpdPages() {
 			body = append(body, byte(p))
 		}
 	case scsi.VPDSerialNumber:

@@ -36,7 +36,12 @@ var diskModePages = []modePage{
 	{scsi.ModePageInformational, informationalPage, nil},
 }
 
-func (u *unit) modePages() []modePage { return diskModePages }
+func (u *unit) modePages() []modePage {
+	if u.isDisc() {
+		return discModePages
+	}
+	return diskModePages
+}
 
 // recoveryPage says that errors are not hidden, nor retried.
 func recoveryPage(*unit, scsi.PageControl) scsi.ModePage {
@@ -95,8 +100,8 @@ func runModeSense(t *task, _ bool) error {
 	if c.Subpage != 0 && c.Subpage != scsi.ModeSubpageAll {
 		return scsi.InvalidCDBField(3, 7)
 	}
-	data := scsi.ModeData{WriteProtect: u.writeProtected(), DPOFUA: true}
-	if !c.NoDescriptor {
+	data := scsi.ModeData{WriteProtect: u.writeProtected(), DPOFUA: !u.isDisc()}
+	if !c.NoDescriptor && !u.isDisc() {
 		data.Blocks, data.BlockLength, data.LongLBA = u.blocks.Load(), uint32(u.blockSize()), c.LongLBA
 	}
 	for _, p := range u.modePages() {

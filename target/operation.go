@@ -60,18 +60,23 @@ func (o *operation) is(f opFlags) bool { return o.flags&f != 0 }
 // told apart by service action.
 type operationTable [256][]*operation
 
-func newOperationTable() *operationTable {
+func newOperationTable(lists ...[]operation) *operationTable {
 	table := new(operationTable)
-	for _, list := range [][]operation{
-		basicOperations, readOperations, writeOperations, provisionOperations, sanitizeOperations,
-		reserveOperations, portGroupOperations, copyOperations, logOperations,
-	} {
+	for _, list := range lists {
 		for i := range list {
 			o := &list[i]
 			table[o.op] = append(table[o.op], o)
 		}
 	}
 	return table
+}
+
+// operations are those of the task's unit.
+func (t *task) operations() *operationTable {
+	if t.nx != nil && t.nx.u.isDisc() {
+		return t.s.srv.ofDiscs
+	}
+	return t.s.srv.operations
 }
 
 // missing is the condition of a unit that does not have the operation.
@@ -145,7 +150,7 @@ func (t *task) fitExpected(expected int64) bool {
 // lookUp finds the task's unit and operation.
 func (t *task) lookUp() error {
 	var err error
-	t.op, err = t.s.srv.operations.find((*scsi.CDB)(&t.cdb))
+	t.op, err = t.operations().find((*scsi.CDB)(&t.cdb))
 	if t.nx == nil {
 		switch {
 		case t.lun == reportLUNs && err != nil:

@@ -33,7 +33,8 @@ type Server struct {
 	epoch      time.Time                 // when it was made
 	targets    atomic.Pointer[targetSet] // replaced whole, under mu
 	devices    *devices
-	operations *operationTable
+	operations *operationTable // of disks
+	ofDiscs    *operationTable // of CD-ROMs
 	buffers    bufferPool
 	tasks      sync.Pool    // of *task
 	logins     atomic.Int64 // connections that have not logged in
@@ -54,12 +55,16 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg:        cfg.withDefaults(),
-		devices:    newDevices(cfg.PortGroups),
-		epoch:      time.Now(),
-		operations: newOperationTable(),
-		sessions:   make(map[uint16]*session),
-		listeners:  make(map[net.Listener]uint16),
+		cfg:     cfg.withDefaults(),
+		devices: newDevices(cfg.PortGroups),
+		epoch:   time.Now(),
+		operations: newOperationTable(
+			basicOperations, readOperations, writeOperations, provisionOperations, sanitizeOperations,
+			reserveOperations, portGroupOperations, copyOperations, logOperations,
+		),
+		ofDiscs:   newOperationTable(discOperations),
+		sessions:  make(map[uint16]*session),
+		listeners: make(map[net.Listener]uint16),
 	}
 	s.log = s.cfg.Logger
 	s.tasks.New = func() any { return new(task) }

@@ -52,14 +52,19 @@ type unit struct {
 
 // What INQUIRY data says unless configured.
 const (
-	defaultVendor   = "BOOTLUN"
-	defaultProduct  = "VIRTUAL-DISK"
-	defaultRevision = "0001"
+	defaultVendor  = "BOOTLUN"
+	defaultProduct = "VIRTUAL-DISK"
+
+	defaultDiscProduct = "VIRTUAL-CDROM"
+	defaultRevision    = "0001"
 )
 
 // Version descriptors (SPC-4, 6.6.2): iSCSI, SAM-5, SPC-4 and SBC-3, no version
 // claimed of each.
 var versions = []uint16{0x0960, 0x00a0, 0x0460, 0x04c0}
+
+// discVersions are those of a CD-ROM: MMC-5 in the place of SBC-3.
+var discVersions = []uint16{0x0960, 0x00a0, 0x0460, 0x0420}
 
 // newUnit makes the unit of a LUN that has its defaults.
 func newUnit(l LUN, identity string) (*unit, error) {
@@ -90,6 +95,11 @@ func newUnit(l LUN, identity string) (*unit, error) {
 		Type: scsi.TypeDisk, Removable: l.Removable, Version: scsi.VersionSPC4, CmdQue: true, ThirdParty: true,
 		TPGS:   3, // implicit and explicit
 		Vendor: l.Vendor, Product: l.Product, Revision: l.Revision, Descriptors: versions,
+	}
+	if l.CDROM {
+		u.thin = false
+		u.inquiry.Type, u.inquiry.ThirdParty, u.inquiry.TPGS = scsi.TypeCDROM, false, 0
+		u.inquiry.Descriptors = discVersions
 	}
 	return u, nil
 }
