@@ -39,12 +39,21 @@
 // without waiting. What must wait, such as a flush, goes to a goroutine of its
 // own, and its reply goes out when it is done.
 //
+// # One disk, several paths
+//
+// LUNs with the same store, of whatever targets, are one unit (device.go). A
+// session is a nexus of each of its units (nexus.go), where unit attention
+// conditions queue. What may keep a command away is decided where it comes in
+// (operation.go): the state of the target port group that it comes by (alua.go),
+// and a reservation of another nexus (reserve.go has the table). Persistent
+// reservations (persist.go) are changed in a copy by PERSISTENT RESERVE OUT
+// (op_reserve.go), which is written to a file (prstate.go) before it holds.
+//
 // Memory is never taken by what a length on the wire says: a task holds the
 // bursts that it has asked for, a session at most its command window of tasks.
 //
 // # Limits
 //
-// There are no
-// reservations, MODE SELECT changes write protection only, and GET LBA STATUS
-// says that all is mapped.
+// Transitions between access states are immediate. Commands that PREEMPT AND ABORT
+// or a reset aborts end without a status (TAS is 0).
 package target
