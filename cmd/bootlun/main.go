@@ -20,13 +20,17 @@ Examples:
   bootlun vm run                           boot a virtual machine from a small root file system
   bootlun vm run --root debian             the same with a real Debian 12
   bootlun image build -o netboot.img       build the image that machines load
-  bootlun serve --config serve.yaml        serve a network's machines (docs/fleet.md)`
+  bootlun serve --config serve.yaml        serve a network's machines (docs/fleet.md)
+  bootlun target list                      show who uses which disk (docs/target.md)
+  bootlun target add iqn.2026-11.com.example:disk1 disk1.img --create 8G`
 
 type cli struct {
 	Verbose bool `short:"v" help:"Log every event, not only what is wrong."`
 
-	Serve serveCommand `cmd:"" help:"Serve machines: DHCP, TFTP, HTTP and the iSCSI target in one process."`
-	Image struct {
+	Serve  serveCommand   `cmd:"" help:"Serve machines: DHCP, TFTP, HTTP and the iSCSI target in one process."`
+	Target targetCommands `cmd:"" help:"Look at and change the iSCSI targets that bootlun serve serves (docs/target.md)."`
+	Reload reloadCommand  `cmd:"" help:"Have bootlun serve read its configuration file again; sessions stay."`
+	Image  struct {
 		Build imageBuildCommand `cmd:"" help:"Build the netboot image: our init, a rescue shell and kernel modules."`
 		Root  imageRootCommand  `cmd:"" help:"Make a disk image with a root file system for a LUN."`
 	} `cmd:"" help:"Build images."`

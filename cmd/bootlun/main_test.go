@@ -26,7 +26,8 @@ func run(ctx context.Context, t *testing.T, args ...string) (output string, err 
 	if err != nil {
 		return out.String(), err
 	}
-	return out.String(), parsed.Run(slog.New(slog.DiscardHandler))
+	err = parsed.Run(slog.New(slog.DiscardHandler))
+	return out.String(), err
 }
 
 func TestHelpNamesEveryCommandWithExamples(t *testing.T) {
@@ -38,7 +39,7 @@ func TestHelpNamesEveryCommandWithExamples(t *testing.T) {
 	}
 	// Parse goes on after --help, since Exit is not taken, and fails for want of a command.
 	_, _ = parser.Parse([]string{"--help"})
-	for _, want := range []string{"serve", "image build", "image root", "vm run", "vm bench", "Examples:", "--root debian"} {
+	for _, want := range []string{"serve", "target list", "target drain", "reload", "image build", "image root", "vm run", "vm bench", "Examples:", "--root debian"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the help has no %q:\n%s", want, &out)
 		}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/bootlun/bootlun/internal/bootserver"
 )
@@ -12,7 +15,8 @@ type serveCommand struct {
 	Config string `required:"" type:"existingfile" help:"YAML file that says what to serve to whom; docs/fleet.md explains it."`
 }
 
-// Run serves on the operating system's network until a signal ends it.
+// Run serves on the operating system's network until a signal ends it. SIGHUP has
+// it read its configuration again.
 func (s *serveCommand) Run(ctx context.Context, log *slog.Logger) error {
 	cfg, err := bootserver.Load(s.Config)
 	if err != nil {
@@ -32,8 +36,18 @@ func (s *serveCommand) Run(ctx context.Context, log *slog.Logger) error {
 	select {
 	case <-server.Ready():
 		fmt.Printf("serving at %s; Ctrl-C ends\n", cfg.Addr)
-		return <-ended
 	case err := <-ended:
 		return err
+	}
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-reload:
+			_ = server.Reload(ctx) // which logs what is wrong
+		}
 	}
 }

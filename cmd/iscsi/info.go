@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/bootlun/bootlun/initiator"
+	"github.com/bootlun/bootlun/internal/bytesize"
 	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/scsi"
 )
@@ -217,15 +218,15 @@ func (r *report) print(w io.Writer) error {
 	line("Session", "ISID %s, TSIH %d, authentication %s", r.ISID, r.TSIH, r.AuthMethod)
 	p := r.Negotiated
 	line("Digests", "header %s, data %s", digest(p.HeaderDigest), digest(p.DataDigest))
-	line("Longest PDU", "receive %s, send %s", humanSize(int64(p.MaxRecvDataSegmentLength)), humanSize(int64(p.MaxSendDataSegmentLength)))
-	line("Bursts", "%s, the first %s", humanSize(int64(p.MaxBurstLength)), humanSize(int64(p.FirstBurstLength)))
+	line("Longest PDU", "receive %s, send %s", bytesize.Format(int64(p.MaxRecvDataSegmentLength)), bytesize.Format(int64(p.MaxSendDataSegmentLength)))
+	line("Bursts", "%s, the first %s", bytesize.Format(int64(p.MaxBurstLength)), bytesize.Format(int64(p.FirstBurstLength)))
 	line("Write data", "immediate %s, unsolicited %s, requests at once %d", yes(p.ImmediateData), yes(!p.InitialR2T), p.MaxOutstandingR2T)
 	for _, l := range r.LUNs {
 		if l.Error != "" {
 			line("LUN "+l.LUN, "%s", printable(l.Error))
 			continue
 		}
-		line("LUN "+l.LUN, "%s, %s", humanSize(l.Bytes), printable(l.Product))
+		line("LUN "+l.LUN, "%s, %s", bytesize.Format(l.Bytes), printable(l.Product))
 	}
 	if r.LUN != nil {
 		fmt.Fprintln(t)
@@ -243,7 +244,7 @@ func (d *lunDetails) print(line func(name, format string, args ...any)) {
 	for _, id := range d.Identifiers {
 		line("Identifier", "%s", printable(id))
 	}
-	line("Capacity", "%s (%d bytes)", humanSize(d.Bytes), d.Bytes)
+	line("Capacity", "%s (%d bytes)", bytesize.Format(d.Bytes), d.Bytes)
 	line("Blocks", "%d bytes, physically %d", d.BlockSize, d.PhysicalBlock)
 	if d.MaxTransfer > 0 {
 		line("Most at once", "%d blocks", d.MaxTransfer)

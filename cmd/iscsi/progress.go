@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/bootlun/bootlun/internal/bytesize"
 )
 
 // progress shows on a terminal how far a copy is. The zero value shows nothing.
@@ -51,12 +53,12 @@ func (p *progress) end(done int64) {
 }
 
 func (p *progress) line(done int64, took time.Duration) string {
-	line := humanSize(done)
+	line := bytesize.Format(done)
 	if p.total > 0 {
-		line = fmt.Sprintf("%3d%%  %s of %s", done*100/p.total, line, humanSize(p.total))
+		line = fmt.Sprintf("%3d%%  %s of %s", done*100/p.total, line, bytesize.Format(p.total))
 	}
 	if s := took.Seconds(); s > 0 {
-		line += fmt.Sprintf(", %s/s", humanSize(int64(float64(done)/s)))
+		line += fmt.Sprintf(", %s/s", bytesize.Format(int64(float64(done)/s)))
 	}
 	return line
 }

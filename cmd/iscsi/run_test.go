@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bootlun/bootlun/internal/bytesize"
 	"github.com/bootlun/bootlun/internal/peers"
 	"github.com/bootlun/bootlun/iscsi"
 )
@@ -115,7 +116,7 @@ func TestSize(t *testing.T) {
 		}
 	}
 	for n, want := range map[int64]string{0: "0 bytes", 1023: "1023 bytes", 1024: "1 KiB", 1 << 20: "1 MiB", 10e9: "9.313 GiB"} {
-		if got := humanSize(n); got != want {
+		if got := bytesize.Format(n); got != want {
 			t.Errorf("%d: %s", n, got)
 		}
 	}

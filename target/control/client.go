@@ -56,6 +56,10 @@ func (c *Client) open(ctx context.Context, method, path string, body any) (io.Re
 		return nil, err
 	}
 	resp, err := c.http.Do(req)
+	var dial *net.OpError
+	if errors.As(err, &dial) {
+		err = dial.Err // the rest says no more than we do
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("no server answers at %s: is \"bootlun serve\" running, with this socket? (%w)", c.socket, err)
