@@ -99,12 +99,12 @@ var operationalKeys = [...]key{
 	{
 		name: "DataPDUInOrder", kind: kindOr, leading: true, normal: true,
 		flag:     func(p *Params) *bool { return &p.DataPDUInOrder },
-		wantFlag: func(*Offer) bool { return true },
+		wantFlag: func(o *Offer) bool { return !o.DataPDUAnyOrder },
 	},
 	{
 		name: "DataSequenceInOrder", kind: kindOr, leading: true, normal: true,
 		flag:     func(p *Params) *bool { return &p.DataSequenceInOrder },
-		wantFlag: func(*Offer) bool { return true },
+		wantFlag: func(o *Offer) bool { return !o.DataSequenceAnyOrder },
 	},
 	{
 		name: "iSCSIProtocolLevel", kind: kindMin, low: 0, high: 31, leading: true, normal: true,

@@ -82,6 +82,8 @@ type Offer struct {
 	MaxOutstandingR2T        int  // 0 means 1
 	DefaultTime2Wait         int
 	DefaultTime2Retain       int
+	DataPDUAnyOrder          bool // true: ready for the PDUs of a burst in any order (DataPDUInOrder=No)
+	DataSequenceAnyOrder     bool // true: ready for bursts in any order (DataSequenceInOrder=No)
 	ErrorRecoveryLevel       int
 	ProtocolLevel            int // 0 means 1
 }

@@ -34,8 +34,9 @@ type Config struct {
 	// Offer is what the target is ready to agree to in a login. Its zero value
 	// is for speed: 256 KiB segments and first bursts, 1 MiB bursts, immediate
 	// and unsolicited data, sessions of up to 8 connections for initiators that
-	// want several (at most 32 can be), and error recovery level 0. Whatever it
-	// says, digests are on for initiators that prefer or require them. With error
+	// want several (at most 32 can be), error recovery level 0 and protocol level
+	// 2. Whatever it says, digests are on for initiators that prefer or require
+	// them, and data may come in any order if they want it so. With error
 	// recovery level 2, DefaultTime2Retain 0 means 20 s: for so long the tasks of
 	// a lost connection wait for their initiator.
 	Offer iscsi.Offer
@@ -192,6 +193,7 @@ const (
 	defaultQueueDepth    = 128
 	defaultConnections   = 8
 	defaultTime2Retain   = 20
+	defaultProtocolLevel = 2 // RFC 7144
 	defaultSessions      = 4096
 	defaultPendingLogins = 256
 	defaultLoginTimeout  = 15 * time.Second
@@ -233,6 +235,9 @@ func (c Config) withDefaults() Config {
 	if c.Offer.ErrorRecoveryLevel >= 2 {
 		setDefault(&c.Offer.DefaultTime2Retain, defaultTime2Retain)
 	}
+	c.Offer.DataPDUAnyOrder, c.Offer.DataSequenceAnyOrder = true, true
+	setDefault(&c.Offer.ProtocolLevel, defaultProtocolLevel)
+	c.Offer.ProtocolLevel = min(c.Offer.ProtocolLevel, defaultProtocolLevel)
 	c.Offer.MaxRecvDataSegmentLength = min(c.Offer.MaxRecvDataSegmentLength, maxBuffer)
 	c.Offer.FirstBurstLength = min(c.Offer.FirstBurstLength, maxBuffer)
 	return c

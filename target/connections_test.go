@@ -84,7 +84,7 @@ func TestCmdSNAcrossConnections(t *testing.T) {
 // TestAbortAcrossConnections aborts the tasks of one connection by another.
 func TestAbortAcrossConnections(t *testing.T) {
 	addr := serveDisk(t, store.NewMemory(diskSize))
-	a := connect(t, addr, several, allByR2TToo).ready()
+	a := connect(t, addr, several, allByR2T).ready()
 	b := connect(t, addr, a.joining(1))
 	cmd, r2t := a.openWrite(0)
 	b.cmdSN = a.cmdSN
@@ -99,13 +99,11 @@ func TestAbortAcrossConnections(t *testing.T) {
 	}
 }
 
-func allByR2TToo(c *iscsi.InitiatorConfig) { c.Offer.InitialR2T, c.Offer.NoImmediateData = true, true }
-
 // TestAllegiance sends the data of a write by a connection that it does not
 // belong to.
 func TestAllegiance(t *testing.T) {
 	addr := serveDisk(t, store.NewMemory(diskSize))
-	a := connect(t, addr, several, allByR2TToo).ready()
+	a := connect(t, addr, several, allByR2T).ready()
 	b := connect(t, addr, a.joining(1))
 	cmd, r2t := a.openWrite(0)
 	b.dataOut(&cmd, r2t.TTT, pattern(512, 9), 0, 512)
@@ -153,7 +151,7 @@ func TestLostConnection(t *testing.T) {
 					}
 				},
 			})
-			a := connect(t, addr, several, allByR2TToo).ready()
+			a := connect(t, addr, several, allByR2T).ready()
 			b := connect(t, addr, a.joining(3))
 			b.cmdSN = a.cmdSN
 			b.openWrite(0)
@@ -229,7 +227,7 @@ func (c *client) drain() {
 func TestConnectionReinstated(t *testing.T) {
 	for _, level := range []loginOption{several, func(*iscsi.InitiatorConfig) {}} { // also of a session with one connection
 		addr, srv := serve(t, target.Config{Targets: []*target.Target{disk(store.NewMemory(diskSize))}})
-		a := connect(t, addr, level, allByR2TToo).ready()
+		a := connect(t, addr, level, allByR2T).ready()
 		a.openWrite(0)
 		again := connect(t, addr, a.joining(0))
 		a.expectClosed()

@@ -223,3 +223,49 @@ func TestHugeExpectedLength(t *testing.T) {
 		t.Errorf("%v %v, residual -%d, %d bytes", r.status, r.sense, r.under, len(r.data))
 	}
 }
+
+// TestAnyOrder sends the bursts of a write, and the PDUs of each, backwards.
+func TestAnyOrder(t *testing.T) {
+	const n = 4096
+	addr, _ := serve(t, target.Config{
+		Targets: []*target.Target{disk(store.NewMemory(diskSize))}, Offer: iscsi.Offer{MaxOutstandingR2T: 4},
+	})
+	for _, inOrder := range []bool{false, true} {
+		c := connect(t, addr, allByR2T, offering(func(o *iscsi.Offer) {
+			o.DataPDUAnyOrder, o.DataSequenceAnyOrder = !inOrder, true
+			o.MaxOutstandingR2T, o.MaxBurstLength = 4, 4*n
+		})).ready()
+		if p := c.res.Params; p.DataPDUInOrder != inOrder || p.DataSequenceInOrder {
+			t.Fatalf("%+v", p)
+		}
+		out := pattern(16*n, 3)
+		cmd := c.newCommand(transfer(scsi.OpWrite10, 0, 16*n/512), 0, len(out))
+		c.send(&cmd, nil)
+		var r2ts []iscsi.R2T
+		for range 4 {
+			var p iscsi.R2T
+			c.expect(&p)
+			r2ts = append(r2ts, p)
+		}
+		for i := range r2ts {
+			p := r2ts[3-i]
+			for sn := range 4 {
+				off := int(p.BufferOffset) + (3-sn)*n
+				c.send(&iscsi.DataOut{Final: sn == 3, ITT: cmd.ITT, TTT: p.TTT, DataSN: uint32(sn), BufferOffset: uint32(off)}, out[off:off+n])
+			}
+		}
+		r := c.finish(&cmd, nil)
+		if inOrder {
+			if r.sense.ASC != scsi.ASCProtocolServiceCRCError {
+				t.Errorf("%v %v of PDUs that are to be in order", r.status, r.sense)
+			}
+			continue
+		}
+		if r.status != scsi.StatusGood {
+			t.Fatal(r.status, r.sense)
+		}
+		if r := c.good(transfer(scsi.OpRead10, 0, 16*n/512), len(out), nil); !bytes.Equal(r.data, out) {
+			t.Error("the medium does not have what was written")
+		}
+	}
+}

@@ -74,7 +74,61 @@ func (c *conn) manage(p *iscsi.TaskManagementRequest) (iscsi.TaskResponse, abort
 		}
 		return iscsi.TaskFunctionComplete, all
 	}
+	if p.Function >= iscsi.QueryTask && s.params.ProtocolLevel >= 2 {
+		return c.query(p, nx)
+	}
 	return iscsi.TaskFunctionNotSupported, nil
+}
+
+// query begins one of the functions of RFC 7144. Those that ask something succeed
+// for yes, and are complete for no (SAM-5, 7).
+func (c *conn) query(p *iscsi.TaskManagementRequest, nx *nexus) (iscsi.TaskResponse, aborting) {
+	s := c.sess
+	switch {
+	case p.Function == iscsi.ITNexusReset:
+		a := s.abortMatching(func(t *task) bool { return t.before(p) })
+		s.loseNexuses()
+		return iscsi.TaskFunctionComplete, aborting{a}
+	case p.Function > iscsi.QueryAsyncEvent:
+		return iscsi.TaskFunctionNotSupported, nil
+	case nx == nil:
+		return iscsi.TaskLUNDoesNotExist, nil
+	}
+	yes := nx.attention.Load()
+	if p.Function != iscsi.QueryAsyncEvent {
+		yes = s.hasTask(func(t *task) bool {
+			return t.lun == p.LUN && (p.Function == iscsi.QueryTaskSet || t.itt == p.ReferencedITT)
+		})
+	}
+	if yes {
+		return iscsi.TaskFunctionSucceeded, nil
+	}
+	return iscsi.TaskFunctionComplete, nil
+}
+
+// hasTask reports whether a task matches.
+func (s *session) hasTask(match func(*task) bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tasks {
+		if match(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// loseNexuses has the session's nexuses be as new.
+func (s *session) loseNexuses() {
+	for _, n := range *s.nexuses.Load() {
+		n.u.mu.Lock()
+		n.prevents = false
+		if n.u.reservedBy == n {
+			n.u.unreserve()
+		}
+		n.alert(scsi.ASCNexusLoss)
+		n.u.mu.Unlock()
+	}
 }
 
 // before reports whether the task's command was sent before a request of the

@@ -218,3 +218,40 @@ func TestOrderedTasks(t *testing.T) {
 	}
 	c.ping()
 }
+
+// TestQueries asks what RFC 7144 lets an initiator ask, and resets its nexus.
+func TestQueries(t *testing.T) {
+	newer := offering(func(o *iscsi.Offer) { o.ProtocolLevel = 2 })
+	c := connect(t, serveDisk(t, store.NewMemory(diskSize)), allByR2T, newer)
+	if got := c.manage(iscsi.QueryAsyncEvent, nil); got != iscsi.TaskFunctionSucceeded {
+		t.Errorf("QUERY ASYNCHRONOUS EVENT with a unit attention: %v", got)
+	}
+	c.ready()
+	cmd, _ := c.openWrite(0)
+	other := func(p *iscsi.TaskManagementRequest) { p.ReferencedITT = 0x4711 }
+	for i, tc := range []struct {
+		function iscsi.TaskFunction
+		change   func(*iscsi.TaskManagementRequest)
+		want     iscsi.TaskResponse
+	}{
+		{iscsi.QueryAsyncEvent, nil, iscsi.TaskFunctionComplete},
+		{iscsi.QueryTask, naming(&cmd), iscsi.TaskFunctionSucceeded},
+		{iscsi.QueryTask, other, iscsi.TaskFunctionComplete},
+		{iscsi.QueryTaskSet, nil, iscsi.TaskFunctionSucceeded},
+		{iscsi.ITNexusReset, nil, iscsi.TaskFunctionComplete},
+		{iscsi.QueryTaskSet, nil, iscsi.TaskFunctionComplete},
+		{iscsi.TaskFunction(13), nil, iscsi.TaskFunctionNotSupported},
+		{iscsi.ClearACA, nil, iscsi.TaskFunctionNotSupported}, // no NACA, no ACA
+		{iscsi.QueryTaskSet, func(p *iscsi.TaskManagementRequest) { p.LUN = 9 << 48 }, iscsi.TaskLUNDoesNotExist},
+	} {
+		if got := c.manage(tc.function, tc.change); got != tc.want {
+			t.Errorf("%d: %v: %v, want %v", i, tc.function, got, tc.want)
+		}
+	}
+	c.bad(scsi.TestUnitReadyCDB(), 0, nil, scsi.KeyUnitAttention, scsi.ASCNexusLoss)
+
+	old := connect(t, serveDisk(t, store.NewMemory(diskSize)))
+	if got := old.manage(iscsi.QueryTaskSet, nil); got != iscsi.TaskFunctionNotSupported {
+		t.Errorf("at protocol level 1: %v", got)
+	}
+}

@@ -236,7 +236,7 @@ func TestRDataSNACKUnderWay(t *testing.T) {
 // them again.
 func TestRecoveryR2T(t *testing.T) {
 	both := offering(func(o *iscsi.Offer) { o.HeaderDigest, o.DataDigest = iscsi.DigestRequire, iscsi.DigestRequire })
-	for name, option := range map[string]loginOption{"unasked": func(*iscsi.InitiatorConfig) {}, "asked for": allByR2TToo} {
+	for name, option := range map[string]loginOption{"unasked": func(*iscsi.InitiatorConfig) {}, "asked for": allByR2T} {
 		t.Run(name, func(t *testing.T) {
 			c := connect(t, recovering(t, store.NewMemory(diskSize)), level(1), both, option).ready()
 			out := pattern(32<<10, 6)
@@ -285,7 +285,7 @@ func TestRecoveryR2T(t *testing.T) {
 
 // TestR2TAgain asks for an R2T again by a SNACK.
 func TestR2TAgain(t *testing.T) {
-	c := connect(t, recovering(t, store.NewMemory(diskSize)), level(1), allByR2TToo).ready()
+	c := connect(t, recovering(t, store.NewMemory(diskSize)), level(1), allByR2T).ready()
 	cmd, r2t := c.openWrite(0)
 	c.snack(iscsi.SNACK{Type: iscsi.SNACKDataR2T, ITT: cmd.ITT, BegRun: r2t.R2TSN, RunLength: 1})
 	var again iscsi.R2T
@@ -385,7 +385,7 @@ func testReassign(t *testing.T, rejoin func(a *client, addr string, after func()
 		t.Fatal(err)
 	}
 	addr := recovering(t, mem)
-	a := connect(t, addr, level(2), allByR2TToo).ready()
+	a := connect(t, addr, level(2), allByR2T).ready()
 
 	answered := a.newCommand(transfer(scsi.OpRead16, 0, 1024), len(content), 0)
 	ins, _, _ := a.readUnacknowledged(&answered)
@@ -479,7 +479,7 @@ func TestReassignRunning(t *testing.T) {
 func TestReassignRefused(t *testing.T) {
 	addr := recovering(t, store.NewMemory(diskSize))
 	for n, want := range []iscsi.TaskResponse{iscsi.TaskReassignNotSupported, iscsi.TaskReassignNotSupported, iscsi.TaskStillAllegiant} {
-		a := connect(t, addr, level(n), allByR2TToo).ready()
+		a := connect(t, addr, level(n), allByR2T).ready()
 		b := connect(t, addr, a.joining(1), level(n))
 		cmd, _ := a.openWrite(0)
 		b.cmdSN, b.itt = a.cmdSN, 5000
@@ -512,7 +512,7 @@ func TestRetain(t *testing.T) {
 				}
 				l := newPipes()
 				serveOn(t, srv, l)
-				a := l.login(t, level(2), allByR2TToo).ready()
+				a := l.login(t, level(2), allByR2T).ready()
 				cmd, _ := a.openWrite(0)
 				a.nc.Close()
 				time.Sleep(tc.after)
