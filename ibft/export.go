@@ -47,12 +47,18 @@ type FormatInfo struct {
 type formatter struct {
 	FormatInfo
 	export func(*exporter)
-	parse  func(string) (Settings, error)
+	parse  func(string) ([]Settings, error)
 	bare   bool // has no place for secrets
 }
 
 func formatters() []formatter {
-	entry := func(f Format, about string, export func(*exporter), parse func(string) (Settings, error)) formatter {
+	one := func(parse func(string) (Settings, error)) func(string) ([]Settings, error) {
+		return func(text string) ([]Settings, error) {
+			s, err := parse(text)
+			return []Settings{s}, err
+		}
+	}
+	entry := func(f Format, about string, export func(*exporter), parse func(string) ([]Settings, error)) formatter {
 		info := FormatInfo{Format: f, About: about, Export: export != nil, Import: parse != nil}
 		return formatter{FormatInfo: info, export: export, parse: parse}
 	}
@@ -77,11 +83,11 @@ func formatters() []formatter {
 		naming(entry(FormatQEMU, "QEMU's -acpitable option", (*exporter).qemu, nil)),
 		naming(entry(FormatXL, "the acpi_firmware line of a Xen HVM guest's xl.cfg", (*exporter).xl, nil)),
 		naming(entry(FormatLibvirt, "what to put into libvirt's domain XML", (*exporter).libvirt, nil)),
-		entry(FormatDracut, "dracut's kernel command line: ip=, rd.iscsi.*, netroot=", (*exporter).dracut, parseDracut),
-		entry(FormatDebian, "Debian's /etc/iscsi/iscsi.initramfs", (*exporter).debian, parseDebian),
+		entry(FormatDracut, "dracut's kernel command line: ip=, rd.iscsi.*, netroot=", (*exporter).dracut, one(parseDracut)),
+		entry(FormatDebian, "Debian's /etc/iscsi/iscsi.initramfs", (*exporter).debian, one(parseDebian)),
 		entry(FormatOpenISCSI, "the record that iscsistart -f prints", (*exporter).openISCSI, parseOpenISCSI),
-		entry(FormatIPXE, "an iPXE script: settings and sanboot", (*exporter).ipxe, parseIPXE),
-		entry(FormatDHCP, "a DHCP or DHCPv6 lease: JSON, option = value, or a client's file", nil, parseDHCP),
+		entry(FormatIPXE, "an iPXE script: settings and sanboot", (*exporter).ipxe, one(parseIPXE)),
+		entry(FormatDHCP, "a DHCP or DHCPv6 lease: JSON, option = value, or a client's file", nil, one(parseDHCP)),
 		bare(entry(FormatNetworkd, "systemd-networkd's .network and .netdev files", (*exporter).networkd, nil)),
 		bare(entry(FormatNetworkManager, "NetworkManager's keyfiles", (*exporter).networkManager, nil)),
 		bare(entry(FormatNetplan, "netplan's YAML", (*exporter).netplan, nil)),

@@ -12,8 +12,9 @@ import (
 )
 
 // Import makes the table that says what text says in a format. Formats other than JSON go by way of [Settings]: one
-// NIC, one pair of CHAP names and secrets, any number of paths; text that says more than that is an error, settings
-// that have nothing to do with the disk are passed over. resolve is as in [Settings.Table].
+// NIC, one pair of CHAP names and secrets, any number of paths; records of open-iscsi by one for each record. Text that
+// says more than that is an error, settings that have nothing to do with the disk are passed over. resolve is as in
+// [Settings.Table].
 func Import(ctx context.Context, f Format, text []byte, resolve Resolver) (*Table, error) {
 	format, err := findFormat(f, func(i FormatInfo) bool { return i.Import })
 	if err != nil {
@@ -26,11 +27,56 @@ func Import(ctx context.Context, f Format, text []byte, resolve Resolver) (*Tabl
 	if err != nil {
 		return nil, fmt.Errorf("ibft: format %s: %w", f, err)
 	}
-	t, err := s.Table(ctx, resolve)
+	t, err := joinSettings(ctx, s, resolve)
 	if err != nil {
 		return nil, fmt.Errorf("ibft: format %s: %w", f, err)
 	}
 	return t, nil
+}
+
+// joinSettings makes one table of the settings of one machine. Settings of equal NICs share it; those that say nothing
+// of theirs use the one before.
+func joinSettings(ctx context.Context, all []Settings, resolve Resolver) (*Table, error) {
+	table, err := all[0].Table(ctx, resolve)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range all[1:] {
+		if s.InitiatorName == "" {
+			s.InitiatorName = table.Initiator.Name
+		}
+		if s.InitiatorName != table.Initiator.Name {
+			return nil, fmt.Errorf("the initiator is said to be %q and %q", table.Initiator.Name, s.InitiatorName)
+		}
+		next, err := s.Table(ctx, resolve)
+		if err != nil {
+			return nil, err
+		}
+		index := len(table.NICs) - 1
+		if s.NIC != (NIC{}) {
+			index = table.shareNIC(next.NICs[0])
+		}
+		for _, t := range next.Targets {
+			t.Index, t.NIC = uint8(len(table.Targets)), uint8(index)
+			table.Targets = append(table.Targets, t)
+		}
+	}
+	if len(table.Targets) > 256 {
+		return nil, fmt.Errorf("%d paths, a table holds at most 256", len(table.Targets))
+	}
+	return table, nil
+}
+
+// shareNIC returns the place of a NIC in the table, which it adds unless it is there.
+func (t *Table) shareNIC(n NIC) int {
+	for i, have := range t.NICs {
+		if n.Index = have.Index; n == have {
+			return i
+		}
+	}
+	n.Index = uint8(len(t.NICs))
+	t.NICs = append(t.NICs, n)
+	return len(t.NICs) - 1
 }
 
 func importJSON(text []byte) (*Table, error) {

@@ -90,10 +90,11 @@ func shellUnquote(s string) (string, error) {
 	return b.String(), nil
 }
 
-// parseOpenISCSI reads records of an open-iscsi node, each of which names one target.
-func parseOpenISCSI(text string) (Settings, error) {
-	var m importer
+// parseOpenISCSI reads records of an open-iscsi node, each of which names one target and the NIC that reaches it.
+func parseOpenISCSI(text string) ([]Settings, error) {
+	var all []Settings
 	for _, record := range splitRecords(text) {
+		var m importer
 		values := make(map[string]string)
 		lines(record, func(line string) {
 			key, value, ok := strings.Cut(line, "=")
@@ -107,8 +108,18 @@ func parseOpenISCSI(text string) (Settings, error) {
 		if len(values) > 0 {
 			m.record(values)
 		}
+		s, err := m.done()
+		if err != nil {
+			return nil, err
+		}
+		if len(values) > 0 {
+			all = append(all, s)
+		}
 	}
-	return m.done()
+	if len(all) == 0 {
+		return nil, errors.New("no record")
+	}
+	return all, nil
 }
 
 // splitRecords cuts the text where records end.
@@ -128,10 +139,7 @@ func splitRecords(text string) []string {
 func (m *importer) record(v map[string]string) {
 	n := &m.NIC
 	same(m, "iface.initiatorname", &m.InitiatorName, v["iface.initiatorname"], false)
-	if mac := v["iface.hwaddress"]; mac != "" {
-		m.nic(mac)
-		m.mac("iface.hwaddress", mac)
-	}
+	m.mac("iface.hwaddress", v["iface.hwaddress"])
 	if v["iface.bootproto"] == "DHCP" {
 		n.Origin = OriginDHCP
 	}

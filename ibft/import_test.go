@@ -90,6 +90,33 @@ func TestImport(t *testing.T) {
 	}
 }
 
+// The records of a machine with two NICs make a table with two NICs, and those of one NIC share it.
+func TestImportRecords(t *testing.T) {
+	for name, n := range map[string]int{"ipxe-nics": 2, "ipxe-paths": 1} {
+		want := mustParse(t, golden(t)[name])
+		e, err := want.Export(FormatOpenISCSI, ExportOptions{RevealSecrets: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := importText(t, FormatOpenISCSI, string(e.Bytes))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.NICs) != n || len(got.Targets) != 2 {
+			t.Errorf("%s: %d NICs, %d targets", name, len(got.NICs), len(got.Targets))
+		}
+		again, err := got.Export(FormatOpenISCSI, ExportOptions{RevealSecrets: true})
+		if err != nil || strings.ReplaceAll(string(again.Bytes), "STATIC", "DHCP") != string(e.Bytes) {
+			t.Errorf("%s: %v\n%s\nwant\n%s", name, err, again.Bytes, e.Bytes)
+		}
+	}
+	const record = "iface.initiatorname = iqn.%s\nnode.name = iqn.d\nnode.conn[0].address = 192.0.2.1\n# END RECORD\n"
+	_, err := importText(t, FormatOpenISCSI, strings.ReplaceAll(record, "%s", "a")+strings.ReplaceAll(record, "%s", "b"))
+	if err == nil || !strings.Contains(err.Error(), `"iqn.a" and "iqn.b"`) {
+		t.Errorf("two initiators: %v", err)
+	}
+}
+
 func TestImportSecret(t *testing.T) {
 	table, err := importText(t, FormatDracut, "rd.iscsi.initiator=iqn.m netroot=iscsi:u:p@ss@192.0.2.1::::iqn.d")
 	if err != nil || table.Targets[0].CHAPSecret.Reveal() != "p@ss" {
