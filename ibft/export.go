@@ -83,7 +83,7 @@ func formatters() []formatter {
 		naming(entry(FormatQEMU, "QEMU's -acpitable option", (*exporter).qemu, nil)),
 		naming(entry(FormatXL, "the acpi_firmware line of a Xen HVM guest's xl.cfg", (*exporter).xl, nil)),
 		naming(entry(FormatLibvirt, "what to put into libvirt's domain XML", (*exporter).libvirt, nil)),
-		entry(FormatDracut, "dracut's kernel command line: ip=, rd.iscsi.*, netroot=", (*exporter).dracut, one(parseDracut)),
+		entry(FormatDracut, "dracut's kernel command line: ip=, rd.iscsi.*, netroot=", (*exporter).dracut, parseDracut),
 		entry(FormatDebian, "Debian's /etc/iscsi/iscsi.initramfs", (*exporter).debian, one(parseDebian)),
 		entry(FormatOpenISCSI, "the record that iscsistart -f prints", (*exporter).openISCSI, parseOpenISCSI),
 		entry(FormatIPXE, "an iPXE script: settings and sanboot", (*exporter).ipxe, one(parseIPXE)),

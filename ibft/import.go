@@ -12,9 +12,9 @@ import (
 )
 
 // Import makes the table that says what text says in a format. Formats other than JSON go by way of [Settings]: one
-// NIC, one pair of CHAP names and secrets, any number of paths; records of open-iscsi by one for each record. Text that
-// says more than that is an error, settings that have nothing to do with the disk are passed over. resolve is as in
-// [Settings.Table].
+// NIC, one pair of CHAP names and secrets, any number of paths; records of open-iscsi by one for each record, and
+// dracut's command line by one for each device. Text that says more than that is an error, settings that have nothing
+// to do with the disk are passed over. resolve is as in [Settings.Table].
 func Import(ctx context.Context, f Format, text []byte, resolve Resolver) (*Table, error) {
 	format, err := findFormat(f, func(i FormatInfo) bool { return i.Import })
 	if err != nil {

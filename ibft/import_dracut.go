@@ -7,17 +7,122 @@ import (
 	"strings"
 )
 
-// parseDracut reads a kernel command line as dracut does (dracut.cmdline(7)).
-func parseDracut(text string) (Settings, error) {
-	var m importer
-	for _, arg := range commandLine(text) {
+// parseDracut reads a kernel command line as dracut does (dracut.cmdline(7)): settings for each network device that
+// reaches a disk.
+func parseDracut(text string) ([]Settings, error) {
+	args := commandLine(text)
+	d := dracutLine{vlans: make(map[string]string), nics: make(map[string]*importer)}
+	for _, arg := range args { // first of all, as the order of arguments is nobody's
+		if vlan, device, ok := strings.Cut(strings.TrimPrefix(arg, "vlan="), ":"); ok && strings.HasPrefix(arg, "vlan=") {
+			d.vlans[vlan] = device
+		}
+	}
+	for _, arg := range args {
 		key, value, _ := strings.Cut(arg, "=")
-		m.dracut(key, value)
+		d.device(key, value)
 	}
-	if m.err == nil && len(m.RootPaths) == 0 {
-		m.fail("netroot", errors.New("none is there, where the disk is remains unsaid"))
+	if len(d.order) == 0 {
+		d.nic("")
 	}
-	return m.done()
+	for _, arg := range args {
+		key, value, _ := strings.Cut(arg, "=")
+		if (key == "netroot" || key == "root") && strings.HasPrefix(value, "iscsi:") {
+			d.netroot(key, value)
+		}
+	}
+	for _, m := range d.nics {
+		for _, arg := range args {
+			key, value, _ := strings.Cut(arg, "=")
+			m.dracut(key, value)
+		}
+	}
+	return d.settings()
+}
+
+// dracutLine are the devices that a command line configures, by name and in order; the nameless one is whichever
+// there is.
+type dracutLine struct {
+	vlans map[string]string // VLAN's device to the one under it
+	nics  map[string]*importer
+	order []string
+	boot  string // the device whose routes count
+}
+
+// nic returns the device of a name. The nameless one is the same as the only one with a name.
+func (d *dracutLine) nic(name string) *importer {
+	if under, ok := d.vlans[name]; ok {
+		name = under
+	}
+	if len(d.order) == 1 && (name == "" || d.order[0] == "") {
+		only := d.order[0]
+		m := d.nics[only]
+		if only == "" {
+			delete(d.nics, only)
+			d.nics[name], d.order[0] = m, name
+		}
+		return m
+	}
+	if d.nics[name] == nil {
+		d.nics[name] = new(importer)
+		d.order = append(d.order, name)
+	}
+	return d.nics[name]
+}
+
+// device takes what concerns one device.
+func (d *dracutLine) device(key, value string) {
+	name, rest, _ := strings.Cut(value, ":")
+	switch key {
+	case "ip":
+		d.nic(ipDevice(value)).ip(value)
+	case "ifname":
+		d.nic(name).mac(key, rest)
+	case "vlan":
+		d.nic(name).vlan(key, name[strings.LastIndexAny(name, ".n")+1:]) // eth0.42 or vlan42
+	case "bootdev":
+		d.boot = value
+	}
+}
+
+// netroot gives a path to the device that it names, else to the one on whose subnet the target is, else to the one
+// to boot by.
+func (d *dracutLine) netroot(key, value string) {
+	n, err := parseNetroot(value)
+	server, _ := netip.ParseAddr(n.path.Server) // or a name, which is on no subnet
+	m := d.nic(d.order[0])
+	if d.boot != "" {
+		m = d.nic(d.boot)
+	}
+	for _, name := range d.order {
+		if prefix := d.nics[name].NIC.Prefix(); prefix.IsValid() && prefix.Contains(server) {
+			m = d.nics[name]
+			break
+		}
+	}
+	if n.device != "" {
+		m = d.nic(n.device)
+	}
+	m.fail(key, err)
+	m.netrootCredentials(key, n.credentials)
+	m.path(n.path)
+}
+
+// settings returns those of the devices that reach a disk.
+func (d *dracutLine) settings() ([]Settings, error) {
+	var all []Settings
+	for _, name := range d.order {
+		s, err := d.nics[name].done()
+		if err != nil {
+			return nil, err
+		}
+		if len(s.RootPaths) > 0 {
+			all = append(all, s)
+		}
+	}
+	if len(all) == 0 {
+		return nil, errors.New("netroot: none is there, where the disk is remains unsaid")
+	}
+	return all, nil
 }
 
 // commandLine returns the arguments of a kernel command line. Double quotes hold spaces together.
@@ -37,10 +142,6 @@ func commandLine(text string) []string {
 
 func (m *importer) dracut(key, value string) {
 	switch key {
-	case "netroot", "root":
-		if strings.HasPrefix(value, "iscsi:") {
-			m.netroot(key, value)
-		}
 	case "rd.iscsi.initiator":
 		same(m, key, &m.InitiatorName, value, false)
 	case "rd.iscsi.username":
@@ -55,22 +156,21 @@ func (m *importer) dracut(key, value string) {
 		if value != "0" && value != "no" {
 			m.fail(key, errors.New("the settings are in the firmware's own table, not here"))
 		}
-	case "ip":
-		m.ip(value)
-	case "ifname":
-		_, mac, _ := strings.Cut(value, ":")
-		m.mac(key, mac)
 	case "nameserver":
 		m.dns(key, value)
-	case "vlan":
-		name, _, _ := strings.Cut(value, ":")
-		m.vlan(key, name[strings.LastIndexAny(name, ".n")+1:]) // eth0.42 or vlan42
 	}
 }
 
-// netroot reads iscsi:[user:password[:reverse user:reverse password]@][server]:[protocol]:[port][:[iface]:[netdev]]:[LUN]:target.
+// netroot is one path to the disk.
+type netroot struct {
+	path        RootPath
+	credentials string // user:password, or both and the target's
+	device      string
+}
+
+// parseNetroot reads iscsi:[user:password[:reverse user:reverse password]@][server]:[protocol]:[port][:[iface]:[netdev]]:[LUN]:target.
 // The target's name begins where dracut looks for it.
-func (m *importer) netroot(what, value string) {
+func parseNetroot(value string) (n netroot, err error) {
 	rest := strings.TrimPrefix(value, "iscsi:")
 	begin := -1
 	for _, kind := range []string{":iqn.", ":eui.", ":naa."} {
@@ -79,31 +179,33 @@ func (m *importer) netroot(what, value string) {
 		}
 	}
 	if begin < 0 {
-		m.fail(what, errors.New("no target name: one begins with iqn., eui. or naa. here"))
-		return
+		return n, errors.New("no target name: one begins with iqn., eui. or naa. here")
 	}
-	head, target := rest[:begin], rest[begin+1:]
+	head := rest[:begin]
+	n.path.Target = rest[begin+1:]
 	if at := strings.LastIndexByte(head, '@'); at >= 0 {
-		m.netrootCredentials(what, head[:at])
-		head = head[at+1:]
+		n.credentials, head = head[:at], head[at+1:]
 	}
 	fields := splitColons(head)
-	if len(fields) != 4 && len(fields) != 6 {
-		m.fail(what, fmt.Errorf("%d fields between iscsi: and the target name, want 4, or 6 with an interface", len(fields)))
-		return
+	switch len(fields) {
+	case 4:
+	case 6:
+		n.device = fields[4]
+	default:
+		return n, fmt.Errorf("%d fields between iscsi: and the target name, want 4, or 6 with an interface", len(fields))
 	}
-	p := RootPath{Target: target}
-	var err error
-	if p.Server, err = parseServer(fields[0]); err == nil {
-		if p.Port, err = parsePort(fields[2]); err == nil {
-			p.LUN, err = ParseLUN(fields[len(fields)-1])
+	if n.path.Server, err = parseServer(fields[0]); err == nil {
+		if n.path.Port, err = parsePort(fields[2]); err == nil {
+			n.path.LUN, err = ParseLUN(fields[len(fields)-1])
 		}
 	}
-	m.fail(what, err)
-	m.path(p)
+	return n, err
 }
 
 func (m *importer) netrootCredentials(what, s string) {
+	if s == "" {
+		return
+	}
 	f := strings.Split(s, ":")
 	switch len(f) {
 	case 2:
@@ -138,17 +240,27 @@ func (m *importer) ip(value string) {
 	case len(f) == 1:
 		m.autoconf(what, f[0])
 	case len(f) < 6:
-		m.nic(f[0])
 		m.autoconf(what, f[1])
 		if len(f) > 3 {
 			m.mac(what, strings.Join(f[3:], ":"))
 		}
 	case isHow(f[1]): // a MAC's colons make many fields of the second form
-		m.nic(f[0])
 		m.autoconf(what, f[1])
 		m.mac(what, strings.Join(f[3:], ":"))
 	default:
 		m.static(what, f)
+	}
+}
+
+// ipDevice returns the device that ip= is about, empty for any.
+func ipDevice(value string) string {
+	switch f := splitColons(value); {
+	case len(f) == 1:
+		return ""
+	case len(f) < 6, isHow(f[1]):
+		return f[0]
+	default:
+		return f[5]
 	}
 }
 
@@ -162,9 +274,6 @@ func isHow(s string) bool {
 
 func (m *importer) static(what string, f []string) {
 	n := &m.NIC
-	if f[5] != "" {
-		m.nic(f[5])
-	}
 	m.addr(what, f[0], &n.IP)
 	m.addr(what, f[2], &n.Gateway)
 	m.prefix(what, f[3])

@@ -55,7 +55,7 @@ func convertCommand() *command {
 		"--to FORMAT [SOURCE] [flags]", "--from FORMAT [FILE] [--to FORMAT] [flags]")
 	c.text = `SOURCE is as for "ibft show". With --from, FILE (- for standard input, as without
 it) holds text in that format, and without --to the table's bytes are written. Text
-is read as one NIC's settings, but for json and yaml.
+of debian, dhcp and ipxe is read as one NIC's settings.
 
 CHAP secrets are left out, of the table's bytes too, unless asked for. What a
 format cannot hold is said on standard error.
