@@ -29,8 +29,9 @@ type link struct {
 
 // conn is one connection of a link.
 type conn struct {
-	nc net.Conn
-	br *bufio.Reader
+	nc      net.Conn
+	br      *bufio.Reader
+	scratch [structuredLength]byte // what of a reply is being decoded
 
 	mu     sync.Mutex // held while writing
 	header [requestLength]byte

@@ -29,8 +29,8 @@ func (l *link) receive(c *conn) error {
 
 // simple takes a simple reply ("Simple reply message").
 func (l *link) simple(c *conn) error {
-	var b [simpleLength]byte
-	if _, err := io.ReadFull(c.br, b[:]); err != nil {
+	b := c.scratch[:simpleLength]
+	if _, err := io.ReadFull(c.br, b); err != nil {
 		return err
 	}
 	number, cookie := binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint64(b[8:])
@@ -62,8 +62,8 @@ func (l *link) finish(cookie uint64, r *request, err error) error {
 // chunk takes one chunk of a structured reply ("Structured reply chunk
 // message").
 func (l *link) chunk(c *conn) error {
-	var b [structuredLength]byte
-	if _, err := io.ReadFull(c.br, b[:]); err != nil {
+	b := c.scratch[:structuredLength]
+	if _, err := io.ReadFull(c.br, b); err != nil {
 		return err
 	}
 	flags, kind := binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])
@@ -111,18 +111,17 @@ func (l *link) payload(c *conn, r *request, kind uint16, n int64) error {
 // place returns the part of a READ that a chunk is for: of n bytes, or of as
 // many as it says itself.
 func (c *conn) place(r *request, n int64) ([]byte, error) {
-	var b [12]byte
-	head := b[:8]
+	b := c.scratch[:8]
 	if n < 0 {
-		head = b[:]
+		b = c.scratch[:12]
 	}
-	if _, err := io.ReadFull(c.br, head); err != nil {
+	if _, err := io.ReadFull(c.br, b); err != nil {
 		return nil, err
 	}
 	if n < 0 {
 		n = int64(binary.BigEndian.Uint32(b[8:]))
 	}
-	at := binary.BigEndian.Uint64(b[:]) - uint64(r.off)
+	at := binary.BigEndian.Uint64(b) - uint64(r.off)
 	if at > uint64(r.n) || n > r.n-int64(at) || r.got+n > r.n {
 		return nil, fmt.Errorf("%w: data that was not asked for", errProtocol)
 	}
@@ -132,11 +131,11 @@ func (c *conn) place(r *request, n int64) ([]byte, error) {
 
 // blockStatus takes the first extent that the server reports.
 func (l *link) blockStatus(c *conn, r *request, n int64) error {
-	var b [12]byte
-	if _, err := io.ReadFull(c.br, b[:]); err != nil {
+	b := c.scratch[:12]
+	if _, err := io.ReadFull(c.br, b); err != nil {
 		return err
 	}
-	if binary.BigEndian.Uint32(b[:]) == l.export.context {
+	if binary.BigEndian.Uint32(b) == l.export.context {
 		r.length = int64(binary.BigEndian.Uint32(b[4:]))
 		r.state = binary.BigEndian.Uint32(b[8:])
 	}
@@ -145,12 +144,12 @@ func (l *link) blockStatus(c *conn, r *request, n int64) error {
 
 // failure takes an error chunk. The first counts.
 func (c *conn) failure(r *request, n int64) error {
-	var b [6]byte
-	if _, err := io.ReadFull(c.br, b[:]); err != nil {
+	b := c.scratch[:6]
+	if _, err := io.ReadFull(c.br, b); err != nil {
 		return err
 	}
 	if r.err == nil {
-		r.err = remoteError(binary.BigEndian.Uint32(b[:]))
+		r.err = remoteError(binary.BigEndian.Uint32(b))
 	}
 	return c.skip(n - 6)
 }
