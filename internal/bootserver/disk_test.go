@@ -1,4 +1,4 @@
-package bootserver
+package bootserver_test
 
 import (
 	"bytes"
@@ -14,11 +14,11 @@ import (
 	"github.com/bootlun/bootlun/initiator"
 	"github.com/bootlun/bootlun/internal/peers"
 	"github.com/bootlun/bootlun/scsi"
-	"github.com/bootlun/bootlun/target/store"
+	"github.com/bootlun/bootlun/target/control"
 )
 
 func TestMediumRefuses(t *testing.T) {
-	for want, m := range map[string]Medium{
+	for want, m := range map[string]control.Medium{
 		"one of them":            {},
 		"give it a path or nbd":  {Path: "a", NBD: "nbd://b/"},
 		"with nbd they are the":  {NBD: "nbd://b/", Direct: true},
@@ -26,7 +26,8 @@ func TestMediumRefuses(t *testing.T) {
 		"TCP needs a host":       {NBD: "nbd:///"},
 		"make it first, for exa": {Path: filepath.Join(t.TempDir(), "none")},
 	} {
-		if _, err := m.open(false, nil); err == nil || !strings.Contains(err.Error(), want) {
+		_, err := control.New(control.Config{Targets: []control.Target{{Name: killTarget, LUNs: []control.LUN{{Medium: m}}}}})
+		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q in it", m, err, want)
 		}
 	}
@@ -35,17 +36,17 @@ func TestMediumRefuses(t *testing.T) {
 // A golden image served by NBD below an overlay stays as it is.
 func TestOverlayOfNBD(t *testing.T) {
 	path := emptyDisk(t, 1<<20)
-	d := disks{shared: make(map[string]store.Store)}
-	s, err := d.open(Medium{NBD: peers.QEMU(t, "raw", path).URI(), Overlay: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.WriteAt([]byte("changed"), 0); err != nil {
+	p := startServed(t, control.Medium{NBD: peers.QEMU(t, "raw", path).URI(), Overlay: true})
+	s, lun := p.attach(t)
+	want, got := stampedBlock(0, 0, 1), make([]byte, killBlock)
+	if _, err := lun.WriteAt(want, 0); err != nil {
 		t.Error(err)
 	}
-	for _, s := range d.opened {
-		s.Close()
+	if _, err := lun.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("read back something else (error %v)", err)
 	}
+	s.Close()
+	p.kill()
 	if got, _ := os.ReadFile(path); !bytes.Equal(got, make([]byte, 1<<20)) {
 		t.Error("the base has changed")
 	}
@@ -65,7 +66,7 @@ func TestErrorsReachTheInitiator(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			trigger := filepath.Join(t.TempDir(), "fail")
 			nbd := peers.NBDKit(t, "--filter=error", "memory", "1M", "error="+name, "error-rate=100%", "error-file="+trigger)
-			s, lun := startServed(t, Medium{NBD: nbd.URI()}).attach(t)
+			s, lun := startServed(t, control.Medium{NBD: nbd.URI()}).attach(t)
 			defer s.Close()
 			before := stampedBlock(0, 0, 1)
 			if _, err := lun.WriteAt(before, 0); err != nil {
@@ -118,7 +119,7 @@ func TestFileSystemFull(t *testing.T) {
 	if err := os.Truncate(path, 4<<20); err != nil {
 		t.Fatal(err)
 	}
-	s, lun := startServed(t, Medium{Path: path}).attach(t)
+	s, lun := startServed(t, control.Medium{Path: path}).attach(t)
 	defer s.Close()
 	var full error
 	at := 0

@@ -1,4 +1,4 @@
-package bootserver
+package bootserver_test
 
 import (
 	"bufio"
@@ -20,7 +20,7 @@ import (
 
 	"github.com/bootlun/bootlun/initiator"
 	"github.com/bootlun/bootlun/internal/peers"
-	"github.com/bootlun/bootlun/target"
+	"github.com/bootlun/bootlun/target/control"
 )
 
 const (
@@ -43,15 +43,13 @@ func TestMain(m *testing.M) {
 
 // serveUntilKilled serves a disk on a port of loopback, which it prints.
 func serveUntilKilled(text string) error {
-	var m Medium
+	var m control.Medium
 	if err := json.Unmarshal([]byte(text), &m); err != nil {
 		return err
 	}
-	disk, err := m.open(false, nil)
-	if err != nil {
-		return err
-	}
-	srv, err := target.New(target.Config{Targets: []*target.Target{{Name: killTarget, LUNs: []target.LUN{{Store: disk}}}}})
+	targets, err := control.New(control.Config{
+		Targets: []control.Target{{Name: killTarget, LUNs: []control.LUN{{Medium: m}}}},
+	})
 	if err != nil {
 		return err
 	}
@@ -60,7 +58,7 @@ func serveUntilKilled(text string) error {
 		return err
 	}
 	fmt.Println(l.Addr())
-	return srv.Serve(context.Background(), l)
+	return targets.Server().Serve(context.Background(), l)
 }
 
 // TestKill kills the server with SIGKILL while an initiator writes, again and
@@ -73,19 +71,19 @@ func serveUntilKilled(text string) error {
 // cache, which is lost with it, stands for a power failure.
 func TestKill(t *testing.T) {
 	t.Run("file", func(t *testing.T) {
-		killLoop(t, Medium{Path: emptyDisk(t, killSize)}, nil)
+		killLoop(t, control.Medium{Path: emptyDisk(t, killSize)}, nil)
 	})
 	t.Run("qemu-nbd", func(t *testing.T) {
 		nbd := peers.QEMU(t, "raw", emptyDisk(t, killSize))
-		killLoop(t, Medium{NBD: nbd.URI()}, nbd)
+		killLoop(t, control.Medium{NBD: nbd.URI()}, nbd)
 	})
 	t.Run("nbdkit with a volatile cache", func(t *testing.T) {
 		nbd := peers.NBDKit(t, "--filter=cache", "file", emptyDisk(t, killSize), "cache=writeback")
-		killLoop(t, Medium{NBD: nbd.URI()}, nbd)
+		killLoop(t, control.Medium{NBD: nbd.URI()}, nbd)
 	})
 }
 
-func killLoop(t *testing.T, disk Medium, nbd *peers.NBD) {
+func killLoop(t *testing.T, disk control.Medium, nbd *peers.NBD) {
 	n, err := strconv.Atoi(os.Getenv("BOOTLUN_KILLS"))
 	if err != nil {
 		n = 5
@@ -114,7 +112,7 @@ func killLoop(t *testing.T, disk Medium, nbd *peers.NBD) {
 
 // killRound verifies what the last round left, writes on, and kills in the
 // middle of that; the NBD server first, or afterwards, or not.
-func killRound(t *testing.T, disk Medium, nbd *peers.NBD, writers []*stampWriter, round int) {
+func killRound(t *testing.T, disk control.Medium, nbd *peers.NBD, writers []*stampWriter, round int) {
 	p := startServed(t, disk)
 	defer p.kill()
 	s, lun := p.attach(t)
@@ -160,7 +158,7 @@ type served struct {
 	once sync.Once
 }
 
-func startServed(t *testing.T, disk Medium) *served {
+func startServed(t *testing.T, disk control.Medium) *served {
 	t.Helper()
 	text, err := json.Marshal(disk)
 	if err != nil {
