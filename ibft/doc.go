@@ -6,6 +6,7 @@
 //   - bytes: [Parse] reads them, checking every length and offset before it is used;
 //   - what somebody kept of a machine: [Decode] takes dumps as text, memory images and ELF cores too;
 //   - this machine: [Find] looks where Linux looks, in low memory, in the ACPI tables and in /sys/firmware/ibft;
+//     another's memory, as far as it can be read: [SearchMemory];
 //   - settings: [Settings.Table] makes one from what a DHCP lease, a kernel command line or a server's
 //     configuration says, root paths ([ParseRootPath], RFC 4173) included; [Import] reads such settings in the
 //     formats of other programs.
@@ -27,6 +28,10 @@
 //
 // Secrets are of type [Secret], which every printed form masks; [Secret.Reveal] and [Table.RevealJSON] are the
 // only ways to see one.
+//
+// Limits: an extensions structure is carried along unread, as nobody is known to write one. A string has at most 255
+// bytes. [Settings], and so the formats that go by way of them, describe one NIC each; [Import] joins those of dracut
+// and open-iscsi.
 //
 // The format is that of the "iSCSI Boot Firmware Table (iBFT) as Defined in ACPI 3.0b Specification", version 1.03,
 // cited below as "iBFT". Its sizes and offsets are in wire.go. The package needs the standard library only, keeps

@@ -164,12 +164,12 @@ func flagUsage(f *flag.Flag) (name, usage string) {
 	return strings.TrimSpace(dashes + f.Name + " " + placeholder), usage
 }
 
-// plain returns usage without the quotes that mark its placeholder.
+// takesValue returns the flag of a name, nil if there is none, and whether a value follows it.
 func (c *command) takesValue(name string) (*flag.Flag, bool) {
 	f := c.Lookup(name)
 	if f == nil {
 		return nil, false
 	}
-	b, ok := f.Value.(interface{ IsBoolFlag() bool })
-	return f, !ok || !b.IsBoolFlag()
+	b, isBool := f.Value.(interface{ IsBoolFlag() bool })
+	return f, !isBool || !b.IsBoolFlag()
 }

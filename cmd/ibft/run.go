@@ -80,7 +80,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errout io.Writer
 		code, err = exit.code, exit.error
 	}
 	if err != nil {
-		fmt.Fprintf(errout, "ibft: %s\n", strings.TrimPrefix(err.Error(), "ibft: "))
+		// The package's errors bear its name, which is the program's too: once is enough.
+		text := strings.ReplaceAll(strings.TrimPrefix(err.Error(), "ibft: "), ": ibft: ", ": ")
+		fmt.Fprintf(errout, "ibft: %s\n", text)
 	}
 	return code
 }

@@ -52,7 +52,7 @@ func TestUsage(t *testing.T) {
 		"show a b":                              {exitUsage, "", `unexpected argument "b"`},
 		"show --yes":                            {exitUsage, "", "flag provided but not defined: -yes"},
 		"show /nonexistent":                     {exitFailed, "", "no such file"},
-		"show -":                                {exitFailed, "", "ibft: -: ibft: header at 0x0: 0 bytes"},
+		"show -":                                {exitFailed, "", "ibft: -: header at 0x0: 0 bytes"},
 		"show --root /nonexistent":              {exitFailed, "", "this machine has no table"},
 		"build":                                 {exitUsage, "", "wants either a file or --root-path and --initiator"},
 		"build --root-path iscsi:a::::b":        {exitUsage, "", "wants either"},

@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -89,6 +90,29 @@ func TestYAMLErrors(t *testing.T) {
 		code, _, errout := runIn(t, text, "build -")
 		if code != exitFailed || !strings.Contains(errout, want) || strings.Contains(errout, "hush") {
 			t.Errorf("%s: exit %d, %s; want %q", text, code, errout, want)
+		}
+	}
+}
+
+// The netboot image's ibft has no YAML and says so, and does all else.
+func TestSmall(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIP: compiles a program, and not -short")
+	}
+	small := filepath.Join(t.TempDir(), "ibft")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-tags", "bootlun_small", "-o", small, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	file := write(t, "table.yaml", "oem_id: X\n")
+	for line, want := range map[string]string{
+		"show --yaml " + goldenDir + "ipxe-plain.bin": "without YAML: use JSON",
+		"build " + file: "table.yaml: this ibft is the netboot image's",
+		"show --json " + goldenDir + "ipxe-plain.bin":  `"oem_id": "FENSYS"`,
+		"build " + goldenDir + "ipxe-plain.json --hex": "69 42 46 54",
+	} {
+		out, _ := exec.CommandContext(t.Context(), small, strings.Fields(line)...).CombinedOutput()
+		if !strings.Contains(string(out), want) {
+			t.Errorf("ibft %s: %s, want %q", line, out, want)
 		}
 	}
 }
