@@ -51,6 +51,8 @@ test   ipxe             boot loaders for our TFTP server to serve
 test   ovmf             UEFI firmware to boot from it
 test   grub-efi-amd64-bin a program for it to start from a LUN
 test   tcpdump          reads our captures
+test   xorriso          makes discs for us to serve; so does the next one
+test   mtools           .
 LIST
 }
 

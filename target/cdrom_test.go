@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -112,43 +109,5 @@ func TestDVD(t *testing.T) {
 	cdb[8] = 0x10
 	if r := c.good(cdb, 4096, nil); len(r.data) != 2052 || binary.BigEndian.Uint32(r.data[12:]) != 0x30000+4<<30/2048-1 {
 		t.Errorf("%d bytes of disc structure, %x", len(r.data), r.data[:20])
-	}
-}
-
-// TestIPXEElTorito boots GRUB from an ISO image by iPXE's SAN boot: GRUB reads
-// its configuration by the BIOS's calls, which iPXE makes into READs of 2048-byte
-// blocks, and says so.
-func TestIPXEElTorito(t *testing.T) {
-	if testing.Short() {
-		t.Skip("SKIP: boots a virtual machine, and -short is set")
-	}
-	dir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, "root/boot/grub"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	cfg := "terminal_output console\necho BOOTED FROM DISC\nls\ncat /greeting\nhalt\n"
-	for name, text := range map[string]string{"boot/grub/grub.cfg": cfg, "greeting": "read from the disc\n"} {
-		if err := os.WriteFile(filepath.Join(dir, "root", name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	iso := filepath.Join(dir, "disc.iso")
-	if out, err := run(t, "grub-common grub-pc-bin xorriso", "grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", "-o", iso, filepath.Join(dir, "root")); err != nil {
-		t.Skipf("SKIP: needs grub-mkrescue to work (apt install grub-common grub-pc-bin xorriso mtools): %v\n%s", err, out)
-	}
-	disc, err := store.OpenFile(iso, store.FileOptions{ReadOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { disc.Close() })
-	_, port, err := net.SplitHostPort(serveDisc(t, disc))
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := bootIPXE(t, port)
-	for _, want := range []string{"BOOTED FROM DISC", "read from the disc"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("the console lacks %q:\n%s", want, out)
-		}
 	}
 }

@@ -32,6 +32,8 @@ type Root struct {
 	Path string
 	// Up matches the console line by which the system shows that it runs.
 	Up *regexp.Regexp
+	// Disc says that Path is an ISO image, for a CD-ROM drive.
+	Disc bool
 }
 
 // The names of the roots that Root makes; any other name is a file's path.

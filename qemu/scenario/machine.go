@@ -68,11 +68,13 @@ func (l Lab) rootPath() string {
 
 func (l Lab) target() bootserver.Target {
 	return bootserver.Target{
-		Name:     TargetName,
+		Name: TargetName,
 		CHAP: bootserver.CHAP{
 			CHAPName: l.CHAPName, CHAPSecret: iscsi.Secret(l.CHAPSecret),
 			ReverseCHAPName: l.ReverseCHAPName, ReverseCHAPSecret: iscsi.Secret(l.ReverseCHAPSecret),
 		},
-		LUNs: []bootserver.LUN{{Number: lunNumber, Medium: bootserver.Medium{Path: l.Root.Path, Overlay: !l.KeepWrites}}},
+		LUNs: []bootserver.LUN{{Number: lunNumber, Medium: bootserver.Medium{
+			Path: l.Root.Path, CDROM: l.Root.Disc, Overlay: !l.KeepWrites && !l.Root.Disc,
+		}}},
 	}
 }

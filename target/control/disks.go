@@ -66,7 +66,7 @@ func (ds *disks) take(l *LUN) (*disk, error) {
 		return d, nil
 	}
 	d := &disk{medium: m, name: l.Shared, users: 1}
-	base, err := m.open(m.ReadOnly || m.Overlay, ds.log)
+	base, err := m.open(m.fixed(), ds.log)
 	if err != nil {
 		return nil, err
 	}
@@ -95,18 +95,21 @@ func (ds *disks) put(d *disk) error {
 func (d *disk) lun(number int) target.LUN {
 	m := &d.medium
 	return target.LUN{
-		Number: number, Store: d.top(), ReadOnly: m.ReadOnly, WriteThrough: m.WriteThrough, Removable: m.Removable,
+		Number: number, Store: d.top(), ReadOnly: m.ReadOnly, WriteThrough: m.WriteThrough, Removable: m.Removable, CDROM: m.CDROM,
 		BlockSize: m.BlockSize, PhysicalBlockSize: m.PhysicalBlockSize, Identity: m.Identity,
 		Vendor: m.Vendor, Product: m.Product, Revision: m.Revision, Serial: m.Serial,
 		ReservationFile: m.reservationFile(),
 	}
 }
 
+// fixed tells whether Path itself is never written.
+func (m *Medium) fixed() bool { return m.ReadOnly || m.Overlay || m.CDROM }
+
 // reservationFile returns the file of reservations or its default. What may be
 // served twice at a time, read-only or below an overlay, has none: it would not be
 // one disk's.
 func (m *Medium) reservationFile() string {
-	if m.ReservationFile != "" || m.ReadOnly || m.Overlay {
+	if m.ReservationFile != "" || m.fixed() {
 		return m.ReservationFile
 	}
 	if info, err := os.Stat(m.Path); err != nil || !info.Mode().IsRegular() {

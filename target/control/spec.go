@@ -64,6 +64,8 @@ type Medium struct {
 	WriteThrough bool `yaml:"writeThrough,omitempty" json:"writeThrough,omitempty"`
 	// Removable lets initiators eject the disk and load it again.
 	Removable bool `yaml:"removable,omitempty" json:"removable,omitempty"`
+	// CDROM serves an ISO image as a disc in a CD-ROM drive.
+	CDROM bool `yaml:"cdrom,omitempty" json:"cdrom,omitempty"`
 	// Overlay keeps what machines write in memory, so that Path stays as it is;
 	// the writes are lost when the server ends.
 	Overlay bool `yaml:"overlay,omitempty" json:"overlay,omitempty"`
