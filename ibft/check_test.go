@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -345,7 +346,9 @@ func TestCheckClean(t *testing.T) {
 
 // Tables of other writers are judged as the files beside them say.
 func TestCheckGolden(t *testing.T) {
-	for name, b := range golden(t) {
+	tables := golden(t)
+	maps.Copy(tables, tablesIn(t, "broken"))
+	for name, b := range tables {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join("testdata", name+".check")
 			got := listFindings(Check(b, CheckOptions{Consumers: Consumers()}))

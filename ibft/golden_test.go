@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -15,7 +16,13 @@ var update = flag.Bool("update", false, "write the golden JSON files anew")
 // golden returns the tables in testdata, which other programs wrote, by name.
 func golden(t testing.TB) map[string][]byte {
 	t.Helper()
-	names, err := filepath.Glob("testdata/*.bin")
+	return tablesIn(t, "")
+}
+
+// tablesIn returns those in a folder of testdata, "" or "broken".
+func tablesIn(t testing.TB, folder string) map[string][]byte {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join("testdata", folder, "*.bin"))
 	if err != nil || len(names) == 0 {
 		t.Fatalf("no golden tables: %v", err)
 	}
@@ -25,7 +32,7 @@ func golden(t testing.TB) map[string][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tables[strings.TrimSuffix(filepath.Base(name), ".bin")] = b
+		tables[filepath.Join(folder, strings.TrimSuffix(filepath.Base(name), ".bin"))] = b
 	}
 	return tables
 }
@@ -52,6 +59,18 @@ func TestGolden(t *testing.T) {
 				t.Errorf("taken for layout %v, want %v", got, layout)
 			}
 		})
+	}
+}
+
+// Tables that their writers broke are refused, and Check finds out why.
+func TestGoldenBroken(t *testing.T) {
+	for name, b := range tablesIn(t, "broken") {
+		if table, err := Parse(b); err == nil {
+			t.Errorf("%s is read as %v", name, table)
+		}
+		if !slices.ContainsFunc(Check(b, CheckOptions{}), func(f Finding) bool { return f.Severity == Error }) {
+			t.Errorf("%s: Check finds no error", name)
+		}
 	}
 }
 
