@@ -29,6 +29,14 @@ func FuzzSession(f *testing.F) {
 		p.Encode(&b)
 		return append([]byte{flags}, b[:]...)
 	}
+	// A PERSISTENT RESERVE OUT, with its parameter list behind it.
+	reserve := func(action uint8, list []byte) []byte {
+		cdb := scsi.PersistentReserveOut{Action: action, Type: 1, Length: uint32(len(list))}.CDB()
+		return append(step(stepCmdSN|stepTask|stepData|stepWrite|0x30, &iscsi.SCSICommand{Final: true, CDB: cdb}), list...)
+	}
+	one := scsi.ReserveOutList{Key: 1, ActionKey: 1}
+	many := scsi.ReserveOutList{ActionKey: 1, SpecIPT: true, AllPorts: true, Initiators: []scsi.TransportID{portOf(2), {Initiator: testInitiator}}}
+	move := scsi.RegisterAndMoveList{Key: 1, ActionKey: 2, Port: 1, Initiator: portOf(2)}
 	var all []byte
 	for _, s := range [][]byte{
 		step(stepCmdSN|stepTask, &iscsi.SCSICommand{Final: true, CDB: scsi.TestUnitReadyCDB()}),
@@ -43,6 +51,13 @@ func FuzzSession(f *testing.F) {
 		step(stepTask, &iscsi.TaskManagementRequest{Immediate: true, Function: iscsi.LogicalUnitReset}),
 		step(stepCmdSN|stepTask|stepData|0x40, &iscsi.NOPOut{TTT: iscsi.ReservedTag}),
 		step(stepCmdSN|stepTask|stepData|0x40, &iscsi.TextRequest{Final: true, TTT: iscsi.ReservedTag}),
+		reserve(scsi.ActionPROutRegister, many.Append(nil)),
+		reserve(scsi.ActionPROutReserve, one.Append(nil)),
+		reserve(scsi.ActionPROutRegisterAndMove, move.Append(nil)),
+		reserve(scsi.ActionPROutPreemptAbort, one.Append(nil)),
+		step(stepCmdSN|stepTask, &iscsi.SCSICommand{Final: true, CDB: scsi.CDB{0x16}}),
+		step(stepCmdSN|stepTask, &iscsi.SCSICommand{Final: true, Read: true, ExpectedLength: 64, CDB: scsi.PersistentReserveIn{Action: 3, Length: 64}.CDB()}),
+		step(stepCmdSN|stepTask|stepData|stepWrite, &iscsi.SCSICommand{Final: true, CDB: scsi.SetTargetPortGroups{Length: 8}.CDB()}),
 		step(0, &iscsi.SNACK{}),
 		step(stepCmdSN|stepTask, &iscsi.LogoutRequest{}),
 	} {

@@ -206,6 +206,14 @@ func (u *unit) nexusesOf(id scsi.TransportID, p portID) []nexusName {
 	return all
 }
 
+// cannotPersist is the condition of APTPL where nothing can be kept.
+func (o *reserveOut) cannotPersist() error {
+	if o.action == scsi.ActionPROutRegisterAndMove {
+		return scsi.InvalidParameterField(17, 0)
+	}
+	return scsi.InvalidParameterField(20, 0)
+}
+
 // reserveOut carries out a service action, for a task, and tells the nexuses. What
 // it aborts has to be waited for.
 func (u *unit) reserveOut(o *reserveOut, by *task) (aborted aborting, err error) {
@@ -222,7 +230,7 @@ func (u *unit) reserveOut(o *reserveOut, by *task) (aborted aborting, err error)
 		return nil, err
 	}
 	if next.persist && u.cfg.ReservationFile == "" {
-		return nil, scsi.InvalidParameterField(20, 0)
+		return nil, o.cannotPersist()
 	}
 	if next.persist || old.persist {
 		if err := next.save(u.cfg.ReservationFile); err != nil {
