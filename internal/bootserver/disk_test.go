@@ -86,6 +86,31 @@ func TestErrorsReachTheInitiator(t *testing.T) {
 	}
 }
 
+// A write that was answered and then cannot be taken to the medium shows in
+// SYNCHRONIZE CACHE, and from then on in each: the server behind has failed one
+// flush, and no later success tells what became of the data.
+func TestLostWriteFailsEveryFlush(t *testing.T) {
+	trigger := filepath.Join(t.TempDir(), "fail")
+	nbd := peers.NBDKit(t, "eval", "get_size=echo 1M", "pread=head -c $3 /dev/zero", "can_write=exit 0", "pwrite=cat >/dev/null",
+		"can_flush=exit 0", "flush=if [ -e "+trigger+" ]; then echo EIO >&2; exit 1; fi")
+	s, lun := startServed(t, control.Medium{NBD: nbd.URI()}).attach(t)
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := lun.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lun.WriteAt(stampedBlock(0, 0, 1), 0); err != nil {
+		t.Fatalf("a write that goes to the cache: %v", err)
+	}
+	if err := os.WriteFile(trigger, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantSense(t, lun.Flush(ctx), scsi.KeyMediumError, scsi.ASCWriteError)
+	os.Remove(trigger)
+	wantSense(t, lun.Flush(ctx), scsi.KeyMediumError, scsi.ASCWriteError)
+}
+
 func wantSense(t *testing.T, err error, key scsi.SenseKey, asc scsi.ASC) {
 	t.Helper()
 	var cond *scsi.Error

@@ -3,11 +3,13 @@ package store_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/bootlun/bootlun/target/store"
@@ -115,6 +117,40 @@ func TestOverlaysShareABase(t *testing.T) {
 	}
 	if a.Held() != 0 {
 		t.Errorf("held %d bytes after discarding all that was written", a.Held())
+	}
+}
+
+// Many machines write to clones of one golden volume at the same time, and each
+// has its own.
+func TestManyClones(t *testing.T) {
+	const clones, size = 64, 1 << 20
+	path := sparseFile(t, "", size)
+	golden := bytes.Repeat([]byte("golden volume..."), size/16)
+	if err := os.WriteFile(path, golden, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	base := open(t, path, store.FileOptions{ReadOnly: true})
+	var wg sync.WaitGroup
+	for i := range clones {
+		wg.Go(func() {
+			s := store.NewOverlay(base)
+			want := bytes.Clone(golden)
+			for n := range 32 {
+				off := (i*7 + n*31) % 255 * 4096
+				copy(want[off+100:], fmt.Sprintf("clone %d, write %d", i, n))
+				if _, err := s.WriteAt(want[off+100:off+200], int64(off)+100); err != nil {
+					t.Error(err)
+				}
+			}
+			got := make([]byte, size)
+			if _, err := s.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("clone %d is not the golden volume and what was written to it (error %v)", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	if got, _ := os.ReadFile(path); !bytes.Equal(got, golden) {
+		t.Error("the golden volume has changed")
 	}
 }
 
