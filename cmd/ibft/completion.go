@@ -75,9 +75,12 @@ func candidates(words []string) (found []candidate, files bool) {
 	if c == nil {
 		return nil, false
 	}
-	// bash takes --to=json for three words, with the equals sign among them.
+	// bash takes --to=json for three words, with the equals sign among them; and so it does FIELD@=FILE.
 	if word == "=" {
 		word = ""
+		if n := len(words); !strings.HasPrefix(words[n-1], "-") {
+			return nil, strings.HasSuffix(words[n-1], "@")
+		}
 	}
 	words = slices.DeleteFunc(slices.Clone(words[1:]), func(w string) bool { return w == "=" })
 	if name, value, ok := strings.Cut(word, "="); ok && strings.HasPrefix(name, "-") {

@@ -49,9 +49,12 @@ func TestComplete(t *testing.T) {
 		"check --for linux,dr":           {[]string{"linux,dracut"}, []string{"xen"}},
 		"build --layout ":                {[]string{"edk2"}, []string{askFiles}},
 		"build --initiator ":             {nil, []string{askFiles}},
-		"set target1.chap_s":             {[]string{"target1.chap_secret="}, []string{askFiles}},
+		"set target1.chap_s":             {[]string{"target1.chap_secret@="}, []string{askFiles}},
 		"set nic0.vlan=1 ta":             {[]string{"target0.ip="}, nil},
 		"set nic0.vlan=1 /t":             {[]string{askFiles}, nil},
+		"set target1.chap_secret@ =":     {[]string{askFiles}, []string{"target0.ip="}},
+		"set target1.chap =":             {nil, []string{askFiles, "target0.ip="}},
+		"=":                              {nil, []string{"show"}},
 		"completion ":                    {[]string{"bash", "zsh", "fish"}, []string{askFiles}},
 		"man ":                           {nil, []string{askFiles}},
 	} {

@@ -91,6 +91,9 @@ func completeField(word string) []candidate {
 	t := ibft.Table{Initiator: &ibft.Initiator{}, NICs: make([]ibft.NIC, 2), Targets: make([]ibft.Target, 2)}
 	var all []candidate
 	for _, f := range t.Fields() {
+		if strings.HasSuffix(f, "_secret") {
+			f += "@" // from a file
+		}
 		all = append(all, candidate{f + "=", ""})
 	}
 	return all
