@@ -134,11 +134,14 @@ var errProtocol = errors.New("the server breaks the protocol")
 // errShutdown is a server's word that it is about to end.
 var errShutdown = errors.New("the server is shutting down")
 
-// remoteError makes an error of the number in a reply ("Error values").
-func remoteError(number uint32) error {
+// remoteError makes an error of the number in a reply to r ("Error values").
+func remoteError(r *request, number uint32) error {
 	switch number {
 	case 1:
-		return fmt.Errorf("the server does not permit it: %w (%w)", store.ErrReadOnly, syscall.EPERM)
+		if r.changes() {
+			return fmt.Errorf("the server does not permit it: %w (%w)", store.ErrReadOnly, syscall.EPERM)
+		}
+		return fmt.Errorf("the server says: %w", syscall.EPERM)
 	case 5:
 		return fmt.Errorf("the server says: %w", syscall.EIO)
 	case 12:

@@ -39,7 +39,7 @@ func (l *link) simple(c *conn) error {
 	case r == nil:
 		return fmt.Errorf("%w: a reply to no request", errProtocol)
 	case number != 0:
-		return l.finish(cookie, r, remoteError(number))
+		return l.finish(cookie, r, remoteError(r, number))
 	case r.cmd == cmdRead && l.export.structured, r.cmd == cmdBlockStatus:
 		return fmt.Errorf("%w: a simple reply to %v", errProtocol, r.cmd)
 	case r.cmd == cmdRead:
@@ -149,7 +149,7 @@ func (c *conn) failure(r *request, n int64) error {
 		return err
 	}
 	if r.err == nil {
-		r.err = remoteError(binary.BigEndian.Uint32(b))
+		r.err = remoteError(r, binary.BigEndian.Uint32(b))
 	}
 	return c.skip(n - 6)
 }
