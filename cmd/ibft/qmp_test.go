@@ -61,7 +61,7 @@ func startQEMU(t *testing.T, table string, more ...string) string {
 // waitForTable waits until the machine's firmware has published its table.
 func waitForTable(t *testing.T, source string) {
 	t.Helper()
-	for start := time.Now(); ; time.Sleep(200 * time.Millisecond) { // nothing tells when the firmware is done
+	for start := time.Now(); ; time.Sleep(time.Second) { // nothing tells when the firmware is done, and a search slows it
 		code, _, errout := runIn(t, "", "show "+source)
 		if code == exitOK {
 			return
