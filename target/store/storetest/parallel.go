@@ -58,11 +58,12 @@ func change(s store.Store, want []byte, off, round int64) error {
 
 // testFlush flushes while others write, and twice in a row.
 func testFlush(t *testing.T, s Subject) {
+	const workers, rounds = 4, 6 // a flush may take a disk's time
 	var wg sync.WaitGroup
-	for w := range int64(4) {
+	for w := range int64(workers) {
 		wg.Go(func() {
-			for i := range int64(32) {
-				off := (w*32 + i) * 4096
+			for i := range int64(rounds) {
+				off := (w*rounds + i) * 4096
 				if _, err := s.Store.WriteAt(pattern(off, 4096), off); err != nil {
 					t.Errorf("WriteAt %d: %v", off, err)
 				}
@@ -76,7 +77,7 @@ func testFlush(t *testing.T, s Subject) {
 	if err := s.Store.Flush(); err != nil {
 		t.Errorf("Flush of nothing new: %v", err)
 	}
-	expect(t, s.Store, 0, pattern(0, 4*32*4096))
+	expect(t, s.Store, 0, pattern(0, workers*rounds*4096))
 }
 
 // testDurable checks that a durable write is also a write.
