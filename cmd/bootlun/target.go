@@ -27,6 +27,7 @@ type targetCommands struct {
 	Resume     targetResumeCommand     `cmd:"" help:"Let initiators log in again after drain."`
 	CHAP       targetCHAPCommand       `cmd:"" name:"chap" help:"Set what initiators must prove to log in."`
 	Allow      targetAllowCommand      `cmd:"" help:"Set which initiators may log in."`
+	Import     targetImportCommand     `cmd:"" help:"Print our configuration of what another target's file says, and what it cannot carry over."`
 	Reload     reloadCommand           `cmd:"" help:"Have the server read its configuration file again (also: bootlun reload, or SIGHUP)."`
 }
 

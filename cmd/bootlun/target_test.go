@@ -88,6 +88,15 @@ func TestTargetCommands(t *testing.T) {
 			t.Errorf("bootlun %s tells the secret", tt.args)
 		}
 	}
+	secrets := filepath.Join(dir, "secrets")
+	output, err := run(t.Context(), t, "target", "import", "../../target/foreign/testdata/iet/ietd.conf", "--secrets", secrets)
+	if err != nil || !strings.Contains(output, "path: /srv/boot.img") || !strings.Contains(output, "ietd.conf:12: ") || strings.Contains(output, "secret-of-node1") {
+		t.Errorf("import (error %v):\n%s", err, output)
+	}
+	written, err := os.ReadFile(filepath.Join(secrets, "iqn.2026-11.com.example_boot.secret"))
+	if err != nil || string(written) != "secret-of-node1\n" {
+		t.Errorf("the secret's file has %q (error %v)", written, err)
+	}
 	kept, err := os.ReadFile(state)
 	if err != nil || !strings.Contains(string(kept), image) || strings.Contains(string(kept), second) || strings.Contains(string(kept), "a secret") {
 		t.Errorf("state file (error %v):\n%s", err, kept)

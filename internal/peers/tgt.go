@@ -69,6 +69,15 @@ func (g *TGT) Stop() {
 // PID is its process's number.
 func (g *TGT) PID() int { return g.daemon.cmd.Process.Pid }
 
+// Dump returns what tgt-admin makes of the daemon's state: a targets.conf.
+func (g *TGT) Dump() ([]byte, error) {
+	path, err := find("tgt-admin", "tgt")
+	if err != nil {
+		return nil, err
+	}
+	return exec.Command(path, "-C", g.control, "--dump").Output()
+}
+
 // Admin runs tgtadm against the daemon.
 func (g *TGT) Admin(args ...string) error {
 	args = append([]string{"-C", g.control, "--lld", "iscsi"}, args...)

@@ -1,0 +1,261 @@
+package foreign
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/bootlun/bootlun/iscsi"
+	"github.com/bootlun/bootlun/target/control"
+)
+
+// Format is a kind of configuration file.
+type Format string
+
+// Formats.
+const (
+	Auto Format = ""    // found out from the file's name and content
+	IET  Format = "iet" // ietd.conf
+	TGT  Format = "tgt" // targets.conf
+	LIO  Format = "lio" // saveconfig.json
+	CTL  Format = "ctl" // ctl.conf
+)
+
+// Result is what a configuration comes to.
+type Result struct {
+	Targets []control.Target
+	Disks   map[string]control.Medium // that several LUNs are
+	Secrets []SecretFile              // that Targets name
+	Notes   []Note
+}
+
+// SecretFile is a file that is to be written, readable by its owner alone.
+type SecretFile struct {
+	Path   string
+	Secret iscsi.Secret
+}
+
+// Note tells of something that is not in the result, or not quite.
+type Note struct {
+	File string
+	Line int
+	Text string
+}
+
+// String returns "file:line: text".
+func (n Note) String() string { return fmt.Sprintf("%s:%d: %s", n.File, n.Line, n.Text) }
+
+// nobody is a pattern that no initiator's name matches.
+const nobody = "nobody"
+
+// Read reads a configuration. The secrets in it are to be in files in the folder
+// secrets; Read writes nothing.
+func Read(path string, format Format, secrets string) (*Result, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if format == Auto {
+		if format = detect(path, text); format == Auto {
+			return nil, fmt.Errorf("%s: cannot tell whose configuration this is: say iet, tgt, lio or ctl", path)
+		}
+	}
+	r := &reader{secrets: secrets}
+	switch format {
+	case IET:
+		err = r.iet(path, text)
+	case TGT:
+		err = r.tgt(path, text, 0)
+	case LIO:
+		err = r.lio(path, text)
+	case CTL:
+		err = r.ctl(path, text)
+	default:
+		err = fmt.Errorf("no format %q: there are iet, tgt, lio and ctl", format)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.secretFiles()
+	r.shareDisks()
+	return &r.Result, nil
+}
+
+func detect(path string, text []byte) Format {
+	switch base := filepath.Base(path); {
+	case bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")):
+		return LIO
+	case base == "ietd.conf":
+		return IET
+	case base == "ctl.conf":
+		return CTL
+	case base == "targets.conf", bytes.Contains(text, []byte("<target ")):
+		return TGT
+	}
+	for line := range bytes.Lines(text) {
+		switch words := bytes.Fields(line); {
+		case len(words) < 2:
+		case string(words[0]) == "Target":
+			return IET
+		case string(words[0]) == "target", string(words[0]) == "portal-group", string(words[0]) == "auth-group":
+			return CTL
+		}
+	}
+	return Auto
+}
+
+// reader makes a Result.
+type reader struct {
+	Result
+	secrets string
+}
+
+// at notes something about a line.
+func (r *reader) at(s *statement, format string, args ...any) {
+	r.Notes = append(r.Notes, Note{s.file, s.line, fmt.Sprintf(format, args...)})
+}
+
+// notCarried notes that a setting is not in the result.
+func (r *reader) notCarried(s *statement, why string) {
+	r.at(s, "%s is not carried over: %s", s.words[0], why)
+}
+
+// user sets the one CHAP user that a target can have, for initiators or its own.
+func (r *reader) user(t *control.Target, s *statement, reverse bool, name, secret string) {
+	field, value, which := &t.CHAPName, &t.CHAPSecret, "user"
+	if reverse {
+		field, value, which = &t.ReverseCHAPName, &t.ReverseCHAPSecret, "mutual CHAP user"
+	}
+	if *field != "" {
+		if *field != name {
+			r.at(s, "%s %q of %s is not carried over: a target has one, and %q comes first", which, name, t.Name, *field)
+		}
+		return
+	}
+	*field, *value = name, iscsi.Secret(secret)
+}
+
+// allow lets initiators in by name. Limits that are not by name are noted, and keep
+// the target shut.
+func (r *reader) allow(t *control.Target, s *statement, who string) {
+	name := strings.ToLower(who)
+	if who == "ALL" {
+		return
+	}
+	if who != nobody && !strings.HasPrefix(name, "iqn.") && !strings.HasPrefix(name, "eui.") && !strings.HasPrefix(name, "naa.") {
+		r.at(s, "%s is limited to address %s, which is not carried over: allowedInitiators goes by name, use a firewall for addresses", t.Name, who)
+		name = nobody
+	}
+	for _, have := range t.AllowedInitiators {
+		if have == name {
+			return
+		}
+	}
+	t.AllowedInitiators = append(t.AllowedInitiators, name)
+}
+
+// settle takes back nobody where somebody may in.
+func (t targetLine) settle(r *reader) {
+	names := t.AllowedInitiators[:0]
+	shut := false
+	for _, n := range t.AllowedInitiators {
+		if n == nobody {
+			shut = true
+			continue
+		}
+		names = append(names, n)
+	}
+	if t.AllowedInitiators = names; shut && len(names) == 0 {
+		t.AllowedInitiators = []string{nobody}
+		r.at(t.at, "%s lets nobody in until allowedInitiators says who", t.Name)
+	}
+	if t.ReverseCHAPName != "" && t.CHAPName == "" {
+		r.at(t.at, "mutual CHAP of %s is not carried over: it has no user for the initiator to be", t.Name)
+		t.ReverseCHAPName, t.ReverseCHAPSecret = "", ""
+	}
+}
+
+// targetLine is a target and where it was said.
+type targetLine struct {
+	*control.Target
+	at *statement
+}
+
+// add adds a target once it is complete.
+func (r *reader) add(t *control.Target, s *statement) {
+	if iscsi.ValidateName(t.Name) != nil {
+		r.at(s, "target %q is not carried over: it is no iSCSI name", t.Name)
+		return
+	}
+	targetLine{t, s}.settle(r)
+	r.Targets = append(r.Targets, *t)
+}
+
+// secretFiles moves the secrets into files.
+func (r *reader) secretFiles() {
+	move := func(name, which string, secret *iscsi.Secret, file *string) {
+		if *secret == "" {
+			return
+		}
+		*file = filepath.Join(r.secrets, strings.Map(fileRune, name)+which)
+		r.Secrets = append(r.Secrets, SecretFile{*file, *secret})
+		*secret = ""
+	}
+	for i := range r.Targets {
+		t := &r.Targets[i]
+		move(t.Name, ".secret", &t.CHAPSecret, &t.CHAPSecretFile)
+		move(t.Name, ".reverse-secret", &t.ReverseCHAPSecret, &t.ReverseCHAPSecretFile)
+	}
+}
+
+// shareDisks makes a disk of its own of what several LUNs serve: a file is opened
+// once.
+func (r *reader) shareDisks() {
+	byPath := make(map[string][]*control.LUN)
+	var paths []string
+	for i := range r.Targets {
+		for j := range r.Targets[i].LUNs {
+			l := &r.Targets[i].LUNs[j]
+			if byPath[l.Path] == nil {
+				paths = append(paths, l.Path)
+			}
+			byPath[l.Path] = append(byPath[l.Path], l)
+		}
+	}
+	for _, path := range paths {
+		luns := byPath[path]
+		if len(luns) < 2 {
+			continue
+		}
+		if r.Disks == nil {
+			r.Disks = make(map[string]control.Medium)
+		}
+		name := filepath.Base(path)
+		for n := 2; r.Disks[name].Path != ""; n++ {
+			name = fmt.Sprintf("%s-%d", filepath.Base(path), n)
+		}
+		medium := luns[0].Medium
+		for _, l := range luns { // what one may not, none may
+			medium.ReadOnly = medium.ReadOnly || l.ReadOnly
+			medium.WriteThrough = medium.WriteThrough || l.WriteThrough
+		}
+		r.Disks[name] = medium
+		for _, l := range luns {
+			l.Medium, l.Shared = control.Medium{}, name
+		}
+	}
+}
+
+// fileRune leaves in a file's name what needs no quoting.
+func fileRune(c rune) rune {
+	if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' {
+		return c
+	}
+	return '_'
+}
+
+// errTooDeep ends the reading of files that include themselves.
+var errTooDeep = errors.New("files include each other too deeply")
