@@ -64,6 +64,7 @@ var discOperations = slices.Concat(
 // discModePages are the mode pages of CD-ROM drives, in order.
 var discModePages = []modePage{
 	{scsi.ModePageRecovery, recoveryPage, nil},
+	{scsi.ModePageControl, controlPage, setControl},
 	{scsi.ModePageCapabilities, capabilitiesPage, nil},
 }
 

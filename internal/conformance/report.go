@@ -19,6 +19,7 @@ type NamedRun struct {
 	Title  string
 	Result Result
 	Skips  map[string]string // why tests are skipped; nil: as the suite says
+	Fails  map[string]string // why tests fail for which the target is not to blame
 }
 
 const intro = `# Conformance
@@ -44,30 +45,30 @@ func (r *Report) Markdown() []byte {
 	fmt.Fprintf(&b, "\nOn a disk with 512-byte logical and 4096-byte physical blocks these pass, which the first disk's blocks leave out: %s.\n", list(r.Physical))
 	for _, run := range r.Runs {
 		fmt.Fprintf(&b, "\n## %s\n\n", run.Title)
-		if failed := run.Result.Names(Failed); len(failed) > 0 {
-			fmt.Fprintf(&b, "- Failed: %s.\n", list(failed))
+		for _, group := range run.reasons(Failed, run.Fails) {
+			fmt.Fprintf(&b, "- Failed: %s. %s\n", list(group.tests), group.reason)
 		}
-		for _, group := range run.reasons() {
+		for _, group := range run.reasons(Skipped, run.Skips) {
 			fmt.Fprintf(&b, "- Skipped: %s. %s\n", list(group.tests), group.reason)
 		}
 	}
 	return b.Bytes()
 }
 
-// group is tests skipped for one reason.
+// group is tests with one reason.
 type group struct {
 	reason string
 	tests  []string
 }
 
-// reasons groups the skipped tests, in the suite's order.
-func (run *NamedRun) reasons() []group {
+// reasons groups the tests with an outcome by why, in the suite's order.
+func (run *NamedRun) reasons(o Outcome, why map[string]string) []group {
 	var groups []group
 	for _, t := range run.Result {
-		if t.Outcome != Skipped {
+		if t.Outcome != o {
 			continue
 		}
-		reason := run.Skips[t.Name]
+		reason := why[t.Name]
 		if reason == "" {
 			reason = "The suite says: " + t.Reason
 		}
