@@ -52,6 +52,13 @@
 // Memory is never taken by what a length on the wire says: a task holds the
 // bursts that it has asked for, a session at most its command window of tasks.
 //
+// # Changes while it serves
+//
+// Targets and LUNs come, go and change while others are used (live.go): what
+// logins and commands read of them (targets.go) is replaced whole and needs no
+// lock. What commands do is counted at each nexus (meter.go), and summed up for
+// who asks (list.go, metrics.go).
+//
 // # Limits
 //
 // Transitions between access states are immediate. Commands that PREEMPT AND ABORT
