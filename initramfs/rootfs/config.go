@@ -81,6 +81,11 @@ type DebianConfig struct {
 	// Debian's usual initramfs-tools.
 	Dracut bool
 
+	// XenHost adds what SelfBooting does, but GRUB starts Xen, with this system
+	// as its first domain (dom0). That domain comes up with a root shell on Xen's
+	// console and no service running: who types there decides what it does.
+	XenHost bool `json:",omitempty"`
+
 	// Log hears of each step; nil means silence.
 	Log *slog.Logger `json:"-"`
 }
@@ -90,6 +95,7 @@ func (c DebianConfig) withDefaults() DebianConfig {
 	c.Hostname = orDefault(c.Hostname, "debian")
 	c.Label = orDefault(c.Label, "bootlun-debian")
 	c.Suite = orDefault(c.Suite, "bookworm")
+	c.SelfBooting = c.SelfBooting || c.XenHost
 	c.Log = logger(c.Log)
 	return c
 }
@@ -105,7 +111,7 @@ func (c DebianConfig) check() error {
 // what the packages that they were made from have become since.
 func (c DebianConfig) Key() string {
 	b := debianBuild{DebianConfig: c.withDefaults()}
-	return key("debian", debianSource, b.tree(), b.DebianConfig, b.packages(), debianWithout, grubModules)
+	return key("debian", debianSource, b.tree(), b.DebianConfig, b.packages(), debianWithout, b.grubModules())
 }
 
 // checkCommon refuses what would end up broken inside the image.

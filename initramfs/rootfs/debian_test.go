@@ -136,6 +136,7 @@ func TestDebianTree(t *testing.T) {
 		grub  = "boot/grub/grub.cfg"
 		iscsi = "etc/iscsi/iscsi.initramfs"
 		conf  = "etc/dracut.conf.d/bootlun.conf"
+		few   = "etc/initramfs-tools/modules"
 	)
 	for name, c := range map[string]struct {
 		config     DebianConfig
@@ -145,6 +146,7 @@ func TestDebianTree(t *testing.T) {
 		"autologin":    {DebianConfig{Autologin: true}, []string{getty}, []string{grub, iscsi}},
 		"self-booting": {DebianConfig{SelfBooting: true}, []string{grub, iscsi}, []string{getty, conf}},
 		"dracut":       {DebianConfig{SelfBooting: true, Dracut: true}, []string{grub, conf}, []string{getty, iscsi}},
+		"Xen host":     {DebianConfig{XenHost: true}, []string{grub, few}, []string{getty, iscsi}},
 	} {
 		b := debianBuild{DebianConfig: c.config.withDefaults(), id: identify("test")}
 		files := make(map[string]string)
@@ -162,8 +164,11 @@ func TestDebianTree(t *testing.T) {
 			}
 		}
 		if root := "UUID=" + b.id.filesystem.String(); !strings.Contains(files["etc/fstab"], root+" / ext4") ||
-			c.config.SelfBooting && !strings.Contains(files[grub], "root="+root) {
+			b.SelfBooting && !strings.Contains(files[grub], "root="+root) {
 			t.Errorf("%s: the root is not named by its UUID", name)
+		}
+		if xen := strings.Contains(files[grub], "multiboot2"); xen != b.XenHost {
+			t.Errorf("%s: GRUB starts Xen: %v", name, xen)
 		}
 	}
 }

@@ -19,6 +19,13 @@ func (b *debianBuild) tree() []entry {
 	if !b.SelfBooting {
 		return tree
 	}
+	if b.XenHost {
+		return append(tree,
+			text("boot/grub/grub.cfg", fmt.Sprintf(grubXenConfig, b.id.filesystem)),
+			// With every module of the full kernel it would be five times as large.
+			text("etc/initramfs-tools/conf.d/modules", "MODULES=list\n"),
+			text("etc/initramfs-tools/modules", "virtio_pci\nvirtio_blk\next4\n"))
+	}
 	tree = append(tree, text("boot/grub/grub.cfg", fmt.Sprintf(grubConfig, b.id.filesystem, b.byTable())))
 	if b.Dracut {
 		return append(tree, text("etc/dracut.conf.d/bootlun.conf", dracutConfig))
@@ -71,5 +78,19 @@ set timeout=0
 menuentry "Debian" {
 	linux /vmlinuz root=UUID=%s ro console=ttyS0,115200 %s
 	initrd /initrd.img
+}
+`
+
+// GRUB's wildcard stands for the version in the name of Xen's file: there is one.
+const grubXenConfig = `serial --unit=0 --speed=115200
+terminal_input serial console
+terminal_output serial console
+set timeout=0
+menuentry "Debian on Xen" {
+	for xen in /boot/xen-*.gz; do
+		multiboot2 $xen dom0_mem=1024M,max:1024M dom0_max_vcpus=1 com1=115200,8n1 console=com1
+	done
+	module2 /vmlinuz root=UUID=%s rw console=hvc0 quiet init=/bin/sh
+	module2 /initrd.img
 }
 `

@@ -33,11 +33,11 @@ func grubFiles() error {
 
 // installGRUB does by itself what grub-install does with a mounted disk: it puts
 // GRUB's core image into the BIOS boot partition of the image f, and the boot
-// sector that loads it into sector 0. The core has every module on board that
+// sector that loads it into sector 0. The core has the modules on board that
 // /boot/grub/grub.cfg on partition 1 needs.
-func installGRUB(ctx context.Context, f *os.File, log *slog.Logger) error {
+func installGRUB(ctx context.Context, f *os.File, modules []string, log *slog.Logger) error {
 	log.Info("installing GRUB")
-	core, err := grubCore(ctx, log)
+	core, err := grubCore(ctx, modules, log)
 	if err != nil {
 		return err
 	}
@@ -57,13 +57,13 @@ func installGRUB(ctx context.Context, f *os.File, log *slog.Logger) error {
 }
 
 // grubCore makes GRUB's core image.
-func grubCore(ctx context.Context, log *slog.Logger) ([]byte, error) {
+func grubCore(ctx context.Context, modules []string, log *slog.Logger) ([]byte, error) {
 	return built(func(output string) error {
 		args := []string{
 			"--format=i386-pc", "--directory=" + grubDir, "--output=" + output,
 			"--prefix=(,gpt1)/boot/grub",
 		}
-		return grubImage.run(ctx, log, nil, append(args, grubModules[:]...)...)
+		return grubImage.run(ctx, log, nil, append(args, modules...)...)
 	})
 }
 

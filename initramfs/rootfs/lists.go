@@ -43,6 +43,13 @@ var (
 	debianInitramfsTools = [...]string{"initramfs-tools"}
 	debianDracut         = [...]string{"dracut", "dracut-network"}
 
+	// debianXen is what it takes besides to be a Xen host with HVM guests.
+	debianXen = [...]string{
+		"linux-image-amd64", "initramfs-tools", // the cloud kernel cannot be dom0's
+		"busybox", "zstd",
+		"xen-system-amd64", "xenstore-utils", "qemu-system-xen", "bridge-utils",
+	}
+
 	// debianWithout are the paths that packages do not get to install. The
 	// copyright files stay: their licences ask for that.
 	debianWithout = [...]string{
@@ -58,11 +65,17 @@ var (
 	grubModules = [...]string{
 		"biosdisk", "part_gpt", "ext2", "normal", "configfile", "linux", "serial", "terminal", "echo", "test", "ls", "cat", "reboot", "halt",
 	}
+
+	// grubXenModules is what it needs besides to find Xen and start it.
+	grubXenModules = [...]string{"multiboot2", "gzio", "regexp"}
 )
 
 func (b *debianBuild) packages() []string {
 	packages := slices.Clone(debianBase[:])
-	if b.SelfBooting {
+	switch {
+	case b.XenHost:
+		packages = append(packages, debianXen[:]...)
+	case b.SelfBooting:
 		packages = append(packages, debianBoot[:]...)
 		if b.Dracut {
 			packages = append(packages, debianDracut[:]...)
@@ -71,4 +84,11 @@ func (b *debianBuild) packages() []string {
 		}
 	}
 	return append(packages, b.Packages...)
+}
+
+func (b *debianBuild) grubModules() []string {
+	if b.XenHost {
+		return append(grubModules[:], grubXenModules[:]...)
+	}
+	return grubModules[:]
 }

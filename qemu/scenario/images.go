@@ -94,12 +94,8 @@ func (i Images) Root(ctx context.Context, name string) (Root, error) {
 		}
 		return r, rootfs.Tiny(ctx, r.Path, config)
 	case RootDebian, RootDracut:
-		config := rootfs.DebianConfig{SelfBooting: true, Dracut: name == RootDracut, RootPassword: RootPassword, Log: i.Logger}
 		r := Root{Path: i.path("root-" + name + ".img"), Up: loginUp}
-		if rootfs.Fresh(r.Path, config.Key()) {
-			return r, nil
-		}
-		return r, rootfs.Debian(ctx, r.Path, config)
+		return r, i.debian(ctx, r.Path, rootfs.DebianConfig{SelfBooting: true, Dracut: name == RootDracut, RootPassword: RootPassword})
 	}
 	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
 		return Root{}, fmt.Errorf("there is no root %q: name tiny, debian, dracut or the file of a disk image", name)
@@ -107,6 +103,26 @@ func (i Images) Root(ctx context.Context, name string) (Root, error) {
 		return Root{}, err
 	}
 	return Root{Path: name, Up: anyUp}, nil
+}
+
+// XenHost makes the disk image of a Xen host, for package xen.
+func (i Images) XenHost(ctx context.Context) (path string, err error) {
+	unlock, err := i.lock()
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	path = i.path("xen-host.img")
+	return path, i.debian(ctx, path, rootfs.DebianConfig{Hostname: "xen", Label: "bootlun-xen", XenHost: true})
+}
+
+// debian makes a Debian image, unless it is there.
+func (i Images) debian(ctx context.Context, path string, config rootfs.DebianConfig) error {
+	config.Log = i.Logger
+	if rootfs.Fresh(path, config.Key()) {
+		return nil
+	}
+	return rootfs.Debian(ctx, path, config)
 }
 
 func (i Images) path(name string) string {
