@@ -2,6 +2,7 @@ package target
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"path"
 	"slices"
@@ -99,9 +100,9 @@ func (r *Rule) admits(who *identity) bool {
 	return r.User == "" || who.anyone || r.User == who.user
 }
 
-// initiatorAddr is the address of the connection's other end.
-func (c *conn) initiatorAddr() netip.Addr {
-	a, err := netip.ParseAddrPort(c.nc.RemoteAddr().String())
+// initiatorAddr is the address of a connection's other end.
+func initiatorAddr(nc net.Conn) netip.Addr {
+	a, err := netip.ParseAddrPort(nc.RemoteAddr().String())
 	if err != nil { // not of the Internet
 		return netip.Addr{}
 	}

@@ -1,6 +1,9 @@
 package target
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // buffer is a piece of memory from a bufferPool. One goroutine owns it at a
 // time and gives it back once.
@@ -16,9 +19,13 @@ var bufferSizes = [...]int{4 << 10, 16 << 10, 64 << 10, 256 << 10, maxBuffer}
 // maxBuffer is the most that get gives.
 const maxBuffer = 1 << 20
 
-// bufferPool hands out buffers by size. The zero value is ready.
+// bufferPool hands out buffers by size, and counts what is out. Those who take
+// much look first whether it is short, so that the limit is not exceeded by more
+// than what every session needs to go on.
 type bufferPool struct {
 	classes [len(bufferSizes)]sync.Pool
+	limit   int64 // bytes; set before the first is taken
+	used    atomic.Int64
 }
 
 // get returns a buffer of at least n bytes, which hold anything. n is at most
@@ -28,6 +35,7 @@ func (p *bufferPool) get(n int) *buffer {
 	for bufferSizes[class] < n {
 		class++
 	}
+	p.used.Add(int64(bufferSizes[class]))
 	if b, ok := p.classes[class].Get().(*buffer); ok {
 		return b
 	}
@@ -37,6 +45,10 @@ func (p *bufferPool) get(n int) *buffer {
 // put takes a buffer back; nil is none.
 func (p *bufferPool) put(b *buffer) {
 	if b != nil {
+		p.used.Add(-int64(bufferSizes[b.class]))
 		p.classes[b.class].Put(b)
 	}
 }
+
+// short reports whether more is out than should be.
+func (p *bufferPool) short() bool { return p.used.Load() > p.limit }

@@ -46,9 +46,16 @@ type Config struct {
 	QueueDepth int
 
 	// MaxSessions bounds the sessions; 0 means 4096. MaxPendingLogins bounds
-	// the connections that have not logged in; 0 means 256.
+	// the connections that have not logged in; 0 means 256. When there is one
+	// more, the oldest goes of the address that has most of them.
 	MaxSessions      int
 	MaxPendingLogins int
+
+	// MemoryLimit bounds the data of commands that the server holds, in bytes; 0
+	// means 1 GiB. Beyond it a session has one command carried out at a time, and
+	// gets TASK SET FULL for others; data is asked for and sent in small pieces.
+	// What a connection needs to go on at all, up to one segment, is not refused.
+	MemoryLimit int64
 
 	// LoginTimeout is how long a login may take; 0 means 15 s.
 	LoginTimeout time.Duration
@@ -196,6 +203,7 @@ const (
 	defaultProtocolLevel = 2 // RFC 7144
 	defaultSessions      = 4096
 	defaultPendingLogins = 256
+	defaultMemoryLimit   = 1 << 30
 	defaultLoginTimeout  = 15 * time.Second
 	defaultStallTimeout  = 60 * time.Second
 	defaultLogoutTimeout = 2 * time.Second
@@ -214,6 +222,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.QueueDepth, defaultQueueDepth)
 	setDefault(&c.MaxSessions, defaultSessions)
 	setDefault(&c.MaxPendingLogins, defaultPendingLogins)
+	setDefault(&c.MemoryLimit, defaultMemoryLimit)
 	setDefault(&c.LoginTimeout, defaultLoginTimeout)
 	setDefault(&c.StallTimeout, defaultStallTimeout)
 	setDefault(&c.LogoutTimeout, defaultLogoutTimeout)
@@ -252,8 +261,8 @@ func setDefault[T comparable](v *T, def T) {
 
 // check finds what no server can be made of.
 func (c *Config) check() error {
-	if c.QueueDepth < 0 || c.MaxSessions < 0 || c.MaxPendingLogins < 0 {
-		return errors.New("target: QueueDepth, MaxSessions and MaxPendingLogins must not be negative")
+	if c.QueueDepth < 0 || c.MaxSessions < 0 || c.MaxPendingLogins < 0 || c.MemoryLimit < 0 {
+		return errors.New("target: QueueDepth, MaxSessions, MaxPendingLogins and MemoryLimit must not be negative")
 	}
 	if c.QueueDepth > maxQueueDepth {
 		return fmt.Errorf("target: QueueDepth is %d, at most %d can be", c.QueueDepth, maxQueueDepth)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ var (
 	errColdReset    = errors.New("target cold reset")
 	errDisconnected = errors.New("disconnected by the operator")
 	errStalled      = errors.New("the initiator has stalled")
+	errCrowded      = errors.New("too many logins are under way")
 	errNoAnswer     = errors.New("the initiator does not answer pings")
 	errProtocol     = errors.New("protocol error")
 )
@@ -39,6 +41,7 @@ type conn struct {
 	nc   net.Conn
 	pdu  *iscsi.Conn
 	log  *slog.Logger
+	from netip.Addr      // the initiator's address; the zero Addr if it has none
 	done context.Context // ends when the connection does, with the reason
 	end  context.CancelCauseFunc
 
@@ -69,7 +72,7 @@ type conn struct {
 
 func newConn(v *service, nc net.Conn) *conn {
 	c := &conn{
-		v: v, srv: v.srv, nc: nc, pdu: iscsi.NewConn(nc),
+		v: v, srv: v.srv, nc: nc, from: initiatorAddr(nc), pdu: iscsi.NewConn(nc),
 		log: v.srv.log.With("peer", nc.RemoteAddr().String()),
 	}
 	c.texts.ttt = iscsi.ReservedTag
@@ -102,7 +105,7 @@ func (c *conn) close(reason error) {
 func (c *conn) run() {
 	defer c.close(nil)
 	err := c.login()
-	c.srv.logins.Add(-1)
+	c.srv.pending.remove(c)
 	if err == nil {
 		c.began()
 		err = c.serve()
@@ -215,6 +218,9 @@ func (c *conn) watch(now time.Time) {
 	}
 	if !c.serving.Load() {
 		return
+	}
+	if c.sess.missing(now, limit) {
+		c.sess.drop(fmt.Errorf("%w: a command is missing", errStalled))
 	}
 	c.expire(limit)
 	c.watchPing(now)

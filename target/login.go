@@ -71,7 +71,7 @@ func (c *conn) authorize(info iscsi.LoginInfo) iscsi.Access {
 // identity is who the initiator of a login is.
 func (c *conn) identity(info *iscsi.LoginInfo) identity {
 	return identity{
-		name: info.InitiatorName, addr: c.initiatorAddr(), user: info.CHAPUser,
+		name: info.InitiatorName, addr: c.from, user: info.CHAPUser,
 		anyone: info.Discovery && info.CHAPUser == "",
 	}
 }

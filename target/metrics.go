@@ -63,7 +63,7 @@ func (s *Server) writeServer(m *metricsWriter, targets []TargetInfo, sessions []
 		m.sample("bootlun_target_sessions", `target="`+escapeLabel(targets[i].Name)+`"`, float64(byTarget[targets[i].Name]))
 	}
 	m.header("bootlun_pending_logins", "gauge", "Connections that have not logged in.")
-	m.sample("bootlun_pending_logins", "", float64(s.logins.Load()))
+	m.sample("bootlun_pending_logins", "", float64(s.pending.count()))
 	m.header("bootlun_logins_total", "counter", "Logins by how they ended.")
 	m.sample("bootlun_logins_total", `result="success"`, float64(s.loginsDone.Load()))
 	m.sample("bootlun_logins_total", `result="refused"`, float64(s.loginsRefused.Load()))

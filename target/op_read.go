@@ -146,17 +146,13 @@ func runRead(t *task, wait bool) error {
 		}
 		t.fua = false
 	}
-	if !wait && t.expected() > promptRead {
+	if !wait && (t.expected() > promptRead || t.s.srv.buffers.short()) {
 		return errWait
 	}
 	for int64(t.sent) < t.expected() && t.tail == nil {
-		n := t.nextSegment()
-		b := t.s.srv.buffers.get(n)
-		if err := t.unit().read(b.b[:n], t.off+int64(t.sent), wait); err != nil {
-			t.s.srv.buffers.put(b)
+		if err := t.readSegment(wait); err != nil {
 			return err
 		}
-		t.give(b, n)
 		if wait && t.isAborted() {
 			return nil
 		}
@@ -168,6 +164,24 @@ func runRead(t *task, wait bool) error {
 func runReadDefectData(t *task, _ bool) error {
 	c := scsi.ParseReadDefectData((*scsi.CDB)(&t.cdb))
 	t.reply(c.AppendNone(nil), int(min(c.Length, 1<<31-1)))
+	return nil
+}
+
+// readSegment reads and sends the next segment. When memory is short, one worker
+// of a session does so at a time.
+func (t *task) readSegment(wait bool) error {
+	pool := &t.s.srv.buffers
+	if wait && pool.short() {
+		t.s.turn.Lock()
+		defer t.s.turn.Unlock()
+	}
+	n := t.nextSegment()
+	b := pool.get(n)
+	if err := t.unit().read(b.b[:n], t.off+int64(t.sent), wait); err != nil {
+		pool.put(b)
+		return err
+	}
+	t.give(b, n)
 	return nil
 }
 

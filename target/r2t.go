@@ -6,6 +6,9 @@ import (
 	"github.com/bootlun/bootlun/iscsi"
 )
 
+// shortBurst bounds what an R2T asks for when memory is short.
+const shortBurst = 64 << 10
+
 // sendR2Ts asks for the task's next data, as far as it may. The caller has a
 // pin.
 func (t *task) sendR2Ts() {
@@ -27,7 +30,11 @@ func (t *task) nextR2T() (iscsi.R2T, bool) {
 		return iscsi.R2T{}, false
 	}
 	size := min(t.want-o.asked, int64(s.params.MaxBurstLength), maxBuffer)
-	if s.solicited > 0 && s.solicited+int(size) > maxSolicited {
+	short := s.srv.buffers.short()
+	if short {
+		size = min(size, shortBurst)
+	}
+	if s.solicited > 0 && (short || s.solicited+int(size) > maxSolicited) {
 		s.starved = append(s.starved, taskRef{t, t.itt, t.serial})
 		return iscsi.R2T{}, false
 	}

@@ -92,7 +92,7 @@ func (w *sender) forget(n int) {
 	k.replies = slices.Delete(k.replies, 0, n)
 }
 
-// end stops keeping replies. It returns the tasks of those that were kept, if the
+// end stops keeping replies, and lets go of what has not been sent. It returns the tasks of those that were kept, if the
 // caller wants them.
 func (w *sender) end(tasks bool) []*task {
 	w.mu.Lock()
@@ -106,6 +106,7 @@ func (w *sender) end(tasks bool) []*task {
 	}
 	w.forget(len(w.kept.replies))
 	w.kept.on = false
+	w.release()
 	return all
 }
 

@@ -48,12 +48,17 @@ func (w *sender) flushLocked() error {
 		w.err = w.pdu.Flush()
 		w.since.Store(0)
 	}
+	w.release()
+	return w.err
+}
+
+// release puts back what was lent. The caller holds w.mu.
+func (w *sender) release() {
 	for _, b := range w.lent {
 		w.buffers.put(b)
 	}
 	clear(w.lent)
 	w.lent, w.queued = w.lent[:0], 0
-	return w.err
 }
 
 // queue queues the PDU whose header is in w.bhs, but for the sequence numbers.
@@ -76,7 +81,7 @@ func (w *sender) queue(exp, max uint32, status bool, data []byte) {
 // holds w.mu.
 func (w *sender) lend(b *buffer, n int) {
 	w.lent = append(w.lent, b)
-	if w.queued += n; w.queued >= maxLent {
+	if w.queued += n; w.queued >= maxLent || w.buffers.short() {
 		_ = w.flushLocked() // the next flush reports it
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 // Conditions without particulars. Nobody changes them.
 var (
+	errTaskSetFull      = scsi.StatusError(scsi.StatusTaskSetFull)
 	errLUN              = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCLUNNotSupported)
 	errOpcode           = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCInvalidCommand)
 	errLBA              = scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCLBAOutOfRange)

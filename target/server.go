@@ -36,8 +36,8 @@ type Server struct {
 	operations *operationTable // of disks
 	ofDiscs    *operationTable // of CD-ROMs
 	buffers    bufferPool
-	tasks      sync.Pool    // of *task
-	logins     atomic.Int64 // connections that have not logged in
+	tasks      sync.Pool // of *task
+	pending    pendingLogins
 
 	loginsDone, loginsRefused atomic.Uint64
 
@@ -67,6 +67,8 @@ func New(cfg Config) (*Server, error) {
 		listeners: make(map[net.Listener]uint16),
 	}
 	s.log = s.cfg.Logger
+	s.buffers.limit = s.cfg.MemoryLimit
+	s.pending.limit = s.cfg.MaxPendingLogins
 	s.tasks.New = func() any { return new(task) }
 	set := &targetSet{byName: make(map[string]*target)}
 	for _, t := range cfg.Targets {
@@ -195,16 +197,11 @@ func isTemporary(err error) bool {
 	return errors.As(err, &t) && t.Temporary()
 }
 
-// take starts to serve a connection, if there is room for one more login.
+// take starts to serve a connection.
 func (v *service) take(nc net.Conn) {
-	if v.srv.logins.Add(1) > int64(v.srv.cfg.MaxPendingLogins) {
-		v.srv.logins.Add(-1)
-		v.srv.log.Warn("connection refused: too many logins are under way", "peer", nc.RemoteAddr().String(), "limit", v.srv.cfg.MaxPendingLogins)
-		nc.Close()
-		return
-	}
 	keepAlive(nc)
 	c := newConn(v, nc)
+	v.srv.pending.add(c)
 	v.mu.Lock()
 	v.conns[c] = struct{}{}
 	v.mu.Unlock()
@@ -342,3 +339,7 @@ func (s *Server) forget(n *session) {
 		delete(s.sessions, n.tsih)
 	}
 }
+
+// MemoryInUse returns how much data of commands the server holds, in bytes:
+// what MemoryLimit bounds.
+func (s *Server) MemoryInUse() int64 { return s.buffers.used.Load() }

@@ -40,6 +40,8 @@ type session struct {
 
 	past Counts // of nexuses that it has no more, guarded by target.changing
 
+	turn sync.Mutex // of workers that read, when memory is short
+
 	mu         sync.Mutex
 	alias      string              // the initiator's, for people
 	conns      map[uint16]*conn    // by CID
@@ -56,6 +58,7 @@ type session struct {
 	active     int                 // tasks that may run
 	ordered    bool                // one of them is ORDERED
 	dormant    []*task             // tasks that wait for others, in order
+	gapSince   int64               // since when kept has been waiting, Unix nanoseconds
 	lastTTT    uint32              //
 	solicited  int                 // bytes of R2Ts outstanding
 	starved    []taskRef           // tasks that wait for solicited to fall

@@ -127,12 +127,23 @@ func (t *task) free() {
 func (c *conn) scsiCommand(r *request) {
 	t := r.task
 	r.task = nil
-	t.prepare()
+	if c.srv.buffers.short() && t.expIn+t.expOut > 0 && !c.sess.hasOnly(t) {
+		t.fail(errTaskSetFull)
+	} else {
+		t.prepare()
+	}
 	if t.failed || t.want == 0 {
 		t.run(false) // data that comes along is dropped
 		return
 	}
 	t.receiveFirst(r, r.final)
+}
+
+// hasOnly reports whether a task is the session's only one.
+func (s *session) hasOnly(t *task) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.tasks) == 1 && s.tasks[t.itt] == t
 }
 
 // end takes a task out of the session. The caller holds s.mu, and the last pin

@@ -2,6 +2,7 @@ package target
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/bootlun/bootlun/iscsi"
 )
@@ -42,6 +43,9 @@ func (s *session) admit(r *request) (turn, more bool) {
 		return true, len(s.kept) > 0
 	}
 	if _, twice := s.kept[sn]; !twice && !r.c.gone {
+		if len(s.kept) == 0 {
+			s.gapSince = time.Now().UnixNano()
+		}
 		n := r.n
 		s.kept[sn] = &request{
 			c: r.c, bhs: r.bhs, ahs: bytes.Clone(r.ahs), data: r.takeData(), n: n,
@@ -62,6 +66,7 @@ func (s *session) nextKept() *request {
 			return nil
 		}
 		delete(s.kept, s.expCmdSN)
+		s.gapSince = time.Now().UnixNano()
 		s.expCmdSN++
 		if r != nil {
 			s.enter(r)
@@ -108,6 +113,24 @@ func (s *session) done(r *request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.maxCmdSN++
+}
+
+// shortGap is how long a command may be missing when memory is short.
+const shortGap = time.Second
+
+// missing reports whether commands have waited since before limit (Unix
+// nanoseconds) for one that does not come; less long when memory is short.
+func (s *session) missing(now time.Time, limit int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held := false
+	for _, r := range s.kept {
+		held = held || r != nil
+	}
+	if s.srv.buffers.short() {
+		limit = now.Add(-shortGap).UnixNano()
+	}
+	return held && s.gapSince < limit
 }
 
 // forgetKept drops the kept requests that match. The initiator may send them
