@@ -98,6 +98,15 @@ func FuzzData(f *testing.F) {
 		scsi.ParseLBAStatus(data)
 		scsi.ParsePortGroups(data)
 		scsi.ParseSetPortGroups(data)
+		limits := scsi.CopyLimits{Targets: 4, Segments: 4, Length: 240}
+		if l, err := scsi.ParseCopyList(data, limits); err == nil && (len(l.Targets) > 4 || len(l.Segments) > 4) {
+			t.Errorf("%d targets and %d segments", len(l.Targets), len(l.Segments))
+		}
+		scsi.ParseCopyStatus(data)
+		scsi.ParseSanitizeOverwrite(data)
+		scsi.ParseLogPage(data)
+		scsi.ParseExtendedInquiry(data)
+		scsi.ParseMediaEvent(data)
 		scsi.ParseSupportedOps(data)
 		scsi.ParseSupportedOp(data)
 	})

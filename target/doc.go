@@ -1,6 +1,7 @@
 // Package target is an iSCSI target: a server that lends disks to initiators
 // over TCP (RFC 7143), as SCSI units of a direct-access block device (SPC-4,
-// SBC-3).
+// SBC-3), and discs as those of a CD-ROM drive (MMC-6). docs/conformance.md has
+// what libiscsi's suite says of it.
 //
 //	disk, err := store.OpenFile("disk.img", store.FileOptions{})
 //	...
@@ -63,4 +64,11 @@
 //
 // Transitions between access states are immediate. Commands that PREEMPT AND ABORT
 // or a reset aborts end without a status (TAS is 0).
+//
+// There is no protection information, no anchored block and no encryption, so no
+// SANITIZE CRYPTO ERASE. What a SANITIZE leaves below the store, in blocks that a
+// file system or an SSD has given up, is up to that; one that the end of the
+// server interrupts is not gone on with. WRITE ATOMIC keeps other writes out, not
+// reads, and a power failure in it is up to the store. Mode pages are not saved.
+// A disc has one data track.
 package target
