@@ -18,7 +18,7 @@ const (
 )
 
 // permissions are the commands that reservations do not stop (SPC-4, table 66;
-// SBC-4, table 13; for RESERVE SPC-2, tables 10 and 11, and SBC-2). The rows of
+// SBC-4, table 13; MMC-6; for RESERVE SPC-2, tables 10 and 11, and SBC-2). The rows of
 // PERSISTENT RESERVE and RESERVE say that those commands decide by themselves.
 // What the tables have twice, depending on the CDB, is in conditional.
 var permissions = map[scsi.OpCode]permission{
@@ -51,6 +51,12 @@ var permissions = map[scsi.OpCode]permission{
 	scsi.OpReadDefectData10:     pastWriteExclusive,
 	scsi.OpReadDefectData12:     pastWriteExclusive,
 	scsi.OpReadTOC:              pastWriteExclusive,
+	scsi.OpReadDiscInformation:  pastWriteExclusive,
+	scsi.OpReadTrackInformation: pastWriteExclusive,
+	scsi.OpReadDiscStructure:    pastWriteExclusive,
+	scsi.OpMechanismStatus:      pastWriteExclusive,
+	scsi.OpGetConfiguration:     pastAll,
+	scsi.OpGetEventStatus:       pastAll,
 }
 
 // actionPermissions are those of commands that share an operation code.
