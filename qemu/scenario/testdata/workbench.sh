@@ -54,6 +54,8 @@ sg_luns "$path1"
 sg_readcap --long "$path1"
 sg_modes --all "$path1" >/dev/null
 sg_opcodes "$path1" | tail -n 5
+sg_rtpg --decode "$path1"
+sg_logs --all "$path1" >/dev/null
 sg_turs "$path1"
 
 step "reservations: two paths are two nexuses"
@@ -82,6 +84,8 @@ sg_get_lba_status --lba=0 "$path1"
 sg_sync "$path1"
 ddpt if="$path1" of="$path2" bs=512 count=8 seek=4096 --verbose 2>&1 | tail -n 3
 cmp -n 4096 "$path1" <(dd if="$path2" bs=512 skip=4096 count=8 status=none iflag=direct)
+sg_xcopy if="$path1" of="$path1" bs=512 count=8 seek=8192 2>&1 | tail -n 2
+cmp -n 4096 /tmp/one <(dd if="$path2" bs=512 skip=8192 count=8 status=none iflag=direct)
 
 step "ext4"
 mkfs.ext4 -q "$disk"
