@@ -41,7 +41,10 @@ var (
 	}
 	// With one of these two that makes its initramfs.
 	debianInitramfsTools = [...]string{"initramfs-tools"}
-	debianDracut         = [...]string{"dracut", "dracut-network"}
+	debianDracut         = [...]string{
+		"dracut", "dracut-network",
+		"gawk", // with mawk, Debian's usual awk, dracut passes over every NIC of an iBFT
+	}
 
 	// debianXen is what it takes besides to be a Xen host with HVM guests.
 	debianXen = [...]string{

@@ -175,9 +175,12 @@ func TestBootDebian(t *testing.T) {
 // before them, bring up their root by it.
 func TestBootDistribution(t *testing.T) {
 	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "grub-mkimage")
-	tests := []struct{ name, root, cmdline string }{
-		{"dracut", scenario.RootDracut, "rd.iscsi.firmware=1 ip=ibft"},
-		{"initramfs-tools and open-iscsi", scenario.RootDebian, "iscsi_auto"},
+	tests := []struct {
+		name, root, cmdline string
+		more                func(*guest)
+	}{
+		{"dracut", scenario.RootDracut, "rd.iscsi.firmware=1 ip=ibft", sawDracutsNetwork},
+		{"initramfs-tools and open-iscsi", scenario.RootDebian, "iscsi_auto", func(*guest) {}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -200,7 +203,18 @@ func TestBootDistribution(t *testing.T) {
 			if want := []string{"bootlun", scenario.InitiatorName, scenario.TargetName}; !slices.Equal(names, want) {
 				t.Errorf("the machine's table says %q, want %q", names, want)
 			}
+			tt.more(g)
 		})
+	}
+}
+
+// sawDracutsNetwork looks for what dracut leaves behind of an interface that it
+// set up as the table says, and not by DHCP for want of anything better.
+func sawDracutsNetwork(g *guest) {
+	g.t.Helper()
+	left := g.run("cat /run/initramfs/state/etc/sysconfig/network-scripts/ifcfg-ibft0")
+	if !slices.Contains(left, "BOOTPROTO=ibft") {
+		g.t.Errorf("dracut's network was not the table's:\n%s", strings.Join(left, "\n"))
 	}
 }
 
