@@ -22,8 +22,8 @@ type Guest struct {
 
 func (g Guest) memory() int { return cmp.Or(g.Memory, 512) }
 
-// xlConfig is what every guest has. It is told the processor's own time stamps, as it would be killed for reading Xen's. It has no serial
-// line: that would be hundreds of times slower than Xen's console, which it has anyway.
+// xlConfig is what every guest has. It is told the processor's own time stamps, as it would be killed for reading Xen's.
+// It has no serial line: that would be hundreds of times slower than Xen's console, which it has anyway.
 const xlConfig = `name="guest"
 type="hvm"
 device_model_version="qemu-xen"
