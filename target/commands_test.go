@@ -255,7 +255,7 @@ func TestSanitize(t *testing.T) {
 	}
 	close(g.gate)
 	for c.do(scsi.TestUnitReadyCDB(), 0, nil).status != scsi.StatusGood {
-		<-g.entered
+		continue // the writes that are left need nobody: there is room in entered
 	}
 	want := bytes.Repeat([]byte{^byte(0xa5), ^byte(0x5a), ^byte(1)}, 200)[:512]
 	if r := c.good(transfer(scsi.OpRead10, 2047, 1), 512, nil); !bytes.Equal(r.data, want) {
