@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"net"
+	"sync/atomic"
 )
 
 // Errors of framing. After any of them except ErrDataDigest the stream is out of
@@ -47,7 +48,8 @@ var crcTable = crc32.MakeTable(crc32.Castagnoli)
 // SetDigests must not overlap with either. In the steady state it does not
 // allocate.
 type Conn struct {
-	rw io.ReadWriter
+	rw  io.ReadWriter
+	tap atomic.Pointer[Tap]
 
 	// Reading.
 	r            *bufio.Reader
@@ -132,6 +134,7 @@ func (c *Conn) ReadHeader(b *BHS) error {
 		return fmt.Errorf("%w: %v with %d bytes, limit %d", ErrDataTooLong, b.Opcode(), n, c.limit)
 	}
 	c.left, c.pad, c.sum = n, pad4(n), 0
+	c.tapHeader(false, b, c.ahs)
 	return nil
 }
 
@@ -168,6 +171,7 @@ func (c *Conn) ReadData(p []byte) error {
 
 // consumed accounts for bytes of the data segment that have been read.
 func (c *Conn) consumed(p []byte) {
+	c.tapData(false, p)
 	if c.dataDigest {
 		c.sum = crc32.Update(c.sum, crcTable, p)
 	}

@@ -23,6 +23,7 @@ func (c *Conn) WritePDU(b *BHS, ahs []byte, data ...[]byte) error {
 	}
 	b.SetAHSLength(len(ahs))
 	b.SetDataSegmentLength(n)
+	c.tapHeader(true, b, ahs)
 	c.queueHeader(b, ahs)
 	if n > 0 {
 		c.queueData(data, n)
@@ -49,6 +50,7 @@ func (c *Conn) queueHeader(b *BHS, ahs []byte) {
 func (c *Conn) queueData(data [][]byte, n int) {
 	var sum uint32
 	for _, p := range data {
+		c.tapData(true, p)
 		if c.dataDigest {
 			sum = crc32.Update(sum, crcTable, p)
 		}

@@ -50,7 +50,8 @@ test   curl             a client of our HTTP server
 test   ipxe             boot loaders for our TFTP server to serve
 test   ovmf             UEFI firmware to boot from it
 test   grub-efi-amd64-bin a program for it to start from a LUN
-test   tcpdump          reads our captures
+test   tcpdump          reads our captures; so does the next one
+test   tshark           .
 test   xorriso          makes discs for us to serve; so does the next one
 test   mtools           .
 LIST

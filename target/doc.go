@@ -58,7 +58,7 @@
 // Targets and LUNs come, go and change while others are used (live.go): what
 // logins and commands read of them (targets.go) is replaced whole and needs no
 // lock. What commands do is counted at each nexus (meter.go), and summed up for
-// who asks (list.go, metrics.go).
+// who asks (list.go, metrics.go). A session's PDUs can be looked at (trace.go).
 //
 // # Limits
 //

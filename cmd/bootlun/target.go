@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -28,6 +29,7 @@ type targetCommands struct {
 	CHAP       targetCHAPCommand       `cmd:"" name:"chap" help:"Set what initiators must prove to log in."`
 	Allow      targetAllowCommand      `cmd:"" help:"Set which initiators may log in."`
 	Import     targetImportCommand     `cmd:"" help:"Print our configuration of what another target's file says, and what it cannot carry over."`
+	Trace      targetTraceCommand      `cmd:"" help:"Write a session's PDUs to a pcap file, for Wireshark or tcpdump; Ctrl-C ends."`
 	Reload     reloadCommand           `cmd:"" help:"Have the server read its configuration file again (also: bootlun reload, or SIGHUP)."`
 }
 
@@ -318,6 +320,35 @@ func (c *targetAllowCommand) Run(ctx context.Context) error {
 	client := c.client()
 	defer client.Close()
 	return client.SetAllowed(ctx, c.Name, c.Patterns)
+}
+
+type targetTraceCommand struct {
+	socketFlag
+	Session uint16 `arg:"" help:"The session's number (TSIH), as list shows it."`
+	Output  string `short:"o" required:"" type:"path" placeholder:"FILE" help:"Where to write it. It has what is read and written in it, so that only you may read it."`
+	Headers bool   `help:"Leave out what is read and written: the first 128 bytes of each packet alone."`
+}
+
+// headersLength has the headers of IPv6, TCP and a PDU, and some of its data.
+const headersLength = 128
+
+// Run writes the trace until the session or the user ends it.
+func (c *targetTraceCommand) Run(ctx context.Context) error {
+	client := c.client()
+	defer client.Close()
+	f, err := os.OpenFile(c.Output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	snap := 0
+	if c.Headers {
+		snap = headersLength
+	}
+	err = client.Trace(ctx, c.Session, f, snap)
+	if err != nil {
+		err = errors.Join(err, os.Remove(c.Output))
+	}
+	return errors.Join(err, f.Close())
 }
 
 type reloadCommand struct {

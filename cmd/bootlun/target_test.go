@@ -70,6 +70,7 @@ func TestTargetCommands(t *testing.T) {
 		{"target list", "DRAINING"},
 		{"target resume " + name, ""},
 		{"target disconnect 7", "!no such session"},
+		{"target trace 7 -o " + filepath.Join(dir, "trace.pcap"), "!no such session"},
 		{"target remove-lun " + name + " 1", ""},
 		{"target remove-lun " + name + " 1", "!no such LUN"},
 		{"target chap " + name + " --off", ""},

@@ -170,6 +170,20 @@ func (c *Client) Reload(ctx context.Context) error {
 	return c.change(ctx, http.MethodPost, "/v1/reload", nil)
 }
 
+// Trace writes a session's PDUs to w, as a pcap file, until ctx or the session ends.
+// What is longer than snap bytes in a packet is cut, unless that is 0.
+func (c *Client) Trace(ctx context.Context, tsih uint16, w io.Writer, snap int) error {
+	body, err := c.open(ctx, http.MethodGet, fmt.Sprintf("/v1/sessions/%d/trace?snap=%d", tsih, snap), nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if _, err = io.Copy(w, body); ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
 // Metrics writes the server's metrics to w, in Prometheus' text format.
 func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
 	body, err := c.open(ctx, http.MethodGet, "/metrics", nil)

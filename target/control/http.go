@@ -27,6 +27,7 @@ import (
 //	POST   /v1/targets/NAME/drain?within=10s
 //	POST   /v1/targets/NAME/resume
 //	DELETE /v1/sessions/TSIH?within=10s
+//	GET    /v1/sessions/TSIH/trace?snap=N  a pcap file, until the session or the request ends
 //	POST   /v1/reload
 //	GET    /metrics                      in Prometheus' text format
 //
@@ -112,6 +113,7 @@ func (m *Manager) Handler(reload func(context.Context) error) http.Handler {
 		return m.server.Disconnect(ctx, uint16(tsih))
 	}))
 	handle("POST /v1/reload", func(r *http.Request) (any, error) { return nil, reload(r.Context()) })
+	mux.HandleFunc("GET /v1/sessions/{tsih}/trace", m.serveTrace)
 	mux.HandleFunc("GET /metrics", m.serveMetrics)
 	return mux
 }
@@ -129,6 +131,50 @@ func (m *Manager) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 	if err := m.server.WriteMetrics(w); err != nil {
 		m.log.Debug("metrics not sent", "error", err)
 	}
+}
+
+// serveTrace sends a trace as it comes.
+func (m *Manager) serveTrace(w http.ResponseWriter, r *http.Request) {
+	answer(w, r, func(r *http.Request) (any, error) {
+		tsih, err := pathNumber(r, "tsih")
+		if err != nil {
+			return nil, err
+		}
+		snap := 0
+		if text := r.FormValue("snap"); text != "" {
+			if snap, err = strconv.Atoi(text); err != nil || snap < 0 {
+				return nil, errors.Join(errRequest, errors.New("snap: a number of bytes, not "+text))
+			}
+		}
+		out := &flushed{w: w, c: http.NewResponseController(w)}
+		err = m.server.Trace(r.Context(), uint16(tsih), out, snap)
+		if out.begun { // the status has been sent
+			return sent, nil
+		}
+		return nil, err
+	})
+}
+
+// sent is a result that has been sent already.
+var sent = &struct{ _ byte }{}
+
+// flushed sends at once what is written.
+type flushed struct {
+	w     http.ResponseWriter
+	c     *http.ResponseController
+	begun bool
+}
+
+func (f *flushed) Write(p []byte) (int, error) {
+	if !f.begun {
+		f.begun = true
+		f.w.Header().Set("Content-Type", "application/vnd.tcpdump.pcap")
+	}
+	n, err := f.w.Write(p)
+	if err != nil {
+		return n, err
+	}
+	return n, f.c.Flush()
 }
 
 // errRequest is a request that makes no sense.
@@ -182,6 +228,8 @@ func answer(w http.ResponseWriter, r *http.Request, f func(*http.Request) (any, 
 	v, err := f(r)
 	status := http.StatusOK
 	switch {
+	case v == sent:
+		return
 	case err != nil:
 		status, v = statusOf(err), failure{err.Error()}
 	case v == nil:
