@@ -89,7 +89,7 @@ const (
 	only512  = "To find out whether the nexus may write, the test sends 512 bytes for a block, whatever the block's size is; libiscsi's master has that mended."
 	noKey    = "Nothing is encrypted, so there is no key to erase: SANITIZE CRYPTO ERASE does not exist (SBC-4, 5.30.4)."
 	partly   = "Passes for OVERWRITE and BLOCK ERASE; the part about CRYPTO ERASE is skipped."
-	physical = "Needs a physical block of several logical ones; run on a LUN of its own, below. On this LUN it is one, because GetLBAStatus.UnmapSingle asks for the block after another (`i + 1`) and expects the answer for the next physical one (`i + lbppb`), which is right only if they are the same."
+	physical = "Needs a physical block of several logical ones; run on a LUN of its own, above. On this LUN it is one, because GetLBAStatus.UnmapSingle asks for the block after another (`i + 1`) and expects the answer for the next physical one (`i + lbppb`), which is right only if they are the same."
 )
 
 var diskSkips = map[string]string{
@@ -205,7 +205,7 @@ func TestSuite(t *testing.T) {
 			for _, removable := range []string{"0", "1"} { // ejected and loaded once, it is no longer what it was
 				t.Run("tgt"+removable, func(t *testing.T) {
 					title := map[string]string{"0": "tgt, disk, thin", "1": "tgt, disk, thin, removable"}[removable]
-					report.Runs = append(report.Runs, conformance.NamedRun{Title: title, Result: run(t, serveTGT(t, removable), "ALL", false)})
+					report.Runs = append(report.Runs, conformance.NamedRun{Title: title, Peer: true, Result: run(t, serveTGT(t, removable), "ALL", false)})
 				})
 			}
 		}

@@ -20,6 +20,7 @@ type NamedRun struct {
 	Result Result
 	Skips  map[string]string // why tests are skipped; nil: as the suite says
 	Fails  map[string]string // why tests fail for which the target is not to blame
+	Peer   bool              // another target: only the names of tests that fail are told
 }
 
 const intro = `# Conformance
@@ -45,6 +46,12 @@ func (r *Report) Markdown() []byte {
 	fmt.Fprintf(&b, "\nOn a disk with 512-byte logical and 4096-byte physical blocks these pass, which the first disk's blocks leave out: %s.\n", list(r.Physical))
 	for _, run := range r.Runs {
 		fmt.Fprintf(&b, "\n## %s\n\n", run.Title)
+		if run.Peer {
+			failed := run.Result.Names(Failed)
+			slices.Sort(failed)
+			fmt.Fprintf(&b, "- Failed: %s.\n", list(failed))
+			continue
+		}
 		for _, group := range run.reasons(Failed, run.Fails) {
 			fmt.Fprintf(&b, "- Failed: %s. %s\n", list(group.tests), group.reason)
 		}
