@@ -202,7 +202,7 @@ func TestSuite(t *testing.T) {
 			slices.Sort(report.Physical)
 		})
 		if *update {
-			for _, removable := range []string{"0", "1"} { // ejected and loaded once, it is no longer what it was
+			for _, removable := range []string{"0", "1"} {
 				t.Run("tgt"+removable, func(t *testing.T) {
 					title := map[string]string{"0": "tgt, disk, thin", "1": "tgt, disk, thin, removable"}[removable]
 					report.Runs = append(report.Runs, conformance.NamedRun{Title: title, Peer: true, Result: run(t, serveTGT(t, removable), "ALL", false)})
