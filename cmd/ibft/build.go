@@ -13,13 +13,14 @@ import (
 	"strings"
 
 	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/internal/cli"
 	"golang.org/x/term"
 )
 
-func buildCommand() *command {
-	c := newCommand("build", "make a table from settings, or from YAML or JSON",
+func buildCommand() *cli.Command {
+	c := cli.NewCommand("build", "make a table from settings, or from YAML or JSON",
 		"--root-path URI --initiator NAME [flags]", "FILE [flags]")
-	c.text = `A root path is what DHCP option 17 says (RFC 4173):
+	c.Text = `A root path is what DHCP option 17 says (RFC 4173):
 iscsi:<server>:<protocol>:<port>:<LUN>:<target>, where all but server and target
 may be empty. Several --root-path are several ways to the disk.
 
@@ -27,7 +28,7 @@ FILE, or - for standard input, holds YAML or JSON in the form of
 "ibft show --yaml --reveal-secrets"; it holds all that a table can, several NICs too.
 
 Secrets are read from a file, never taken from the command line.`
-	c.examples = []example{
+	c.Examples = []cli.Example{
 		{"ibft build --root-path iscsi:192.0.2.1::::iqn.2026-01.com.example:disk \\\n" +
 			"    --initiator iqn.2026-01.com.example:machine --ip 192.0.2.10/24 \\\n" +
 			"    --gateway 192.0.2.254 --mac 52:54:00:12:34:56 --out table.bin", ""},
@@ -36,10 +37,10 @@ Secrets are read from a file, never taken from the command line.`
 		{"ibft build table.yaml --cpio --out ibft.cpio", ""},
 		{"cat ibft.cpio initrd.img > initrd-with-ibft.img", ""},
 	}
-	c.max = 1
+	c.Max = 1
 	b := new(buildFlags)
 	b.define(c)
-	c.run = func(ctx context.Context, rest []string, std stdio) error { return b.build(ctx, c, rest, std) }
+	c.Run = func(ctx context.Context, rest []string, std cli.IO) error { return b.build(ctx, c, rest, std) }
 	return c
 }
 
@@ -53,7 +54,7 @@ type buildFlags struct {
 	out                               string
 }
 
-func (b *buildFlags) define(c *command) {
+func (b *buildFlags) define(c *cli.Command) {
 	s := &b.settings
 	c.Func("root-path", "where the disk is, a `URI`; repeat for several paths", func(v string) error {
 		s.RootPaths = append(s.RootPaths, v)
@@ -76,29 +77,29 @@ func (b *buildFlags) define(c *command) {
 	c.StringVar(&b.chapSecretFile, "chap-secret-file", "", "the `FILE` that holds its secret, or -")
 	c.StringVar(&s.ReverseCHAPName, "reverse-chap-name", "", "the `NAME` by which the target proves itself")
 	c.StringVar(&b.reverseSecretFile, "reverse-chap-secret-file", "", "the `FILE` that holds its secret, or -")
-	c.choice("layout", "`LAYOUT` of the bytes: aligned, ipxe, edk2, packed", []string{"aligned", "ipxe", "edk2", "packed"}, false,
+	c.Choice("layout", "`LAYOUT` of the bytes: aligned, ipxe, edk2, packed", []string{"aligned", "ipxe", "edk2", "packed"}, false,
 		func(v string) error { return b.options.Layout.UnmarshalText([]byte(v)) })
-	c.choice("signature", "`SIGNATURE` of the table: iBFT, IBFT, BIFT", []string{"iBFT", "IBFT", "BIFT"}, false, func(v string) error {
+	c.Choice("signature", "`SIGNATURE` of the table: iBFT, IBFT, BIFT", []string{"iBFT", "IBFT", "BIFT"}, false, func(v string) error {
 		b.options.Signature = ibft.Signature(v)
 		return nil
 	})
 	c.IntVar(&b.options.MaxSize, "max-size", 0, "fail if the table takes more than `BYTES`")
 	c.BoolVar(&b.cpio, "cpio", false, "wrap the table in an early initial RAM disk, which hands it to Linux")
 	c.BoolVar(&b.hex, "hex", false, "write hexadecimal, 16 bytes a line")
-	c.outFlags(&b.out, "-", "write to `FILE`, - for standard output")
+	outFlags(c, &b.out, "-", "write to `FILE`, - for standard output")
 }
 
 // outFlags defines --out, and -o as its short form.
-func (c *command) outFlags(to *string, otherwise, usage string) {
+func outFlags(c *cli.Command, to *string, otherwise, usage string) {
 	c.StringVar(to, "out", otherwise, usage)
 	c.StringVar(to, "o", otherwise, "short for --out `FILE`")
 }
 
-func (b *buildFlags) build(ctx context.Context, c *command, rest []string, std stdio) error {
+func (b *buildFlags) build(ctx context.Context, c *cli.Command, rest []string, std cli.IO) error {
 	if b.cpio && b.hex {
-		return usageError{errors.New("build: one of --cpio and --hex, see ibft build --help")}
+		return cli.Misused(errors.New("build: one of --cpio and --hex, see ibft build --help"))
 	}
-	table, err := b.table(ctx, c, rest, std.in)
+	table, err := b.table(ctx, c, rest, std.In)
 	if err != nil {
 		return err
 	}
@@ -112,9 +113,9 @@ func (b *buildFlags) build(ctx context.Context, c *command, rest []string, std s
 			return err
 		}
 	case b.hex:
-		return writeText(b.out, []byte(hexLines(raw)), std.out)
+		return writeText(b.out, []byte(hexLines(raw)), std.Out)
 	}
-	return writeOut(b.out, raw, std.out)
+	return writeOut(b.out, raw, std.Out)
 }
 
 // hexLines returns bytes in hexadecimal, 16 a line.
@@ -127,16 +128,16 @@ func hexLines(raw []byte) string {
 }
 
 // table makes the table of the YAML or JSON that is named in rest, or else of the flags.
-func (b *buildFlags) table(ctx context.Context, c *command, rest []string, stdin io.Reader) (*ibft.Table, error) {
+func (b *buildFlags) table(ctx context.Context, c *cli.Command, rest []string, stdin io.Reader) (*ibft.Table, error) {
 	if len(rest) == 1 {
 		if name := b.firstSetting(c); name != "" {
-			return nil, usageError{fmt.Errorf("build: --%s goes with --root-path, not with a file", name)}
+			return nil, cli.Misused(fmt.Errorf("build: --%s goes with --root-path, not with a file", name))
 		}
 		return readText(rest[0], stdin)
 	}
 	s := b.settings
 	if len(s.RootPaths) == 0 || s.InitiatorName == "" {
-		return nil, usageError{errors.New("build: wants either a file or --root-path and --initiator, see ibft build --help")}
+		return nil, cli.Misused(errors.New("build: wants either a file or --root-path and --initiator, see ibft build --help"))
 	}
 	if b.ip.IsValid() {
 		s.NIC.IP, s.NIC.PrefixLen, s.NIC.Origin = b.ip.Addr(), uint8(b.ip.Bits()), ibft.OriginManual
@@ -155,7 +156,7 @@ func (b *buildFlags) table(ctx context.Context, c *command, rest []string, stdin
 }
 
 // firstSetting returns the name of a flag that was given and says what a table holds, or nothing.
-func (b *buildFlags) firstSetting(c *command) (name string) {
+func (b *buildFlags) firstSetting(c *cli.Command) (name string) {
 	c.Visit(func(f *flag.Flag) {
 		switch f.Name {
 		case "layout", "signature", "max-size", "cpio", "hex", "out", "o":

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
 func TestCheck(t *testing.T) {
@@ -21,21 +22,21 @@ func TestCheck(t *testing.T) {
 		code        int
 		out, err    string
 	}{
-		{string(raw), "check -", exitOK, "-: 0 errors, 0 warnings, 1 note\n", ""},
-		{string(raw), "check - --for early-cpio", exitFailed, `error for early-cpio: header: Linux refuses the signature "iBFT" here, wants IBFT
+		{string(raw), "check -", cli.ExitOK, "-: 0 errors, 0 warnings, 1 note\n", ""},
+		{string(raw), "check - --for early-cpio", cli.ExitFailed, `error for early-cpio: header: Linux refuses the signature "iBFT" here, wants IBFT
   bytes 0x0 to 0x3, rule early-cpio-signature (Linux, drivers/acpi/tables.c, acpi_table_upgrade)
   remedy: sign the table IBFT
 `, ""},
-		{bad, "check - --for freebsd,linux", exitFailed, "error: header: checksum 0x41, want 0x", ""},
-		{bad, "check - --for freebsd,linux", exitFailed, "error for freebsd: header: isboot does not find the table", ""},
-		{bad, "check - --for all", exitFailed, "error for xen: header: hvmloader", ""},
-		{"\x01", "check -", exitFailed, "error: table: 1 bytes, a table has at least 66", ""},
+		{bad, "check - --for freebsd,linux", cli.ExitFailed, "error: header: checksum 0x41, want 0x", ""},
+		{bad, "check - --for freebsd,linux", cli.ExitFailed, "error for freebsd: header: isboot does not find the table", ""},
+		{bad, "check - --for all", cli.ExitFailed, "error for xen: header: hvmloader", ""},
+		{"\x01", "check -", cli.ExitFailed, "error: table: 1 bytes, a table has at least 66", ""},
 		{"", "check -", exitUnreadable, "", "ibft: -: nothing in it"},
 		{"", "check /nonexistent", exitUnreadable, "", "no such file"},
 		{"", "check --root /nonexistent", exitUnreadable, "", "no table whose bytes can be read"},
-		{"", "check - --for vms", exitUsage, "", `consumer "vms": not one of [linux `},
-		{"", "check --rules", exitOK, "nic-length (error; iBFT, 1.4.6)\n  a NIC structure is not 102 bytes long\n", ""},
-		{"", "check --help", exitOK, "--for CONSUMERS", ""},
+		{"", "check - --for vms", cli.ExitUsage, "", `consumer "vms": not one of [linux `},
+		{"", "check --rules", cli.ExitOK, "nic-length (error; iBFT, 1.4.6)\n  a NIC structure is not 102 bytes long\n", ""},
+		{"", "check --help", cli.ExitOK, "--for CONSUMERS", ""},
 	} {
 		code, out, errout := runIn(t, tt.stdin, tt.line)
 		if code != tt.code || !strings.Contains(out, tt.out) || !strings.Contains(errout, tt.err) || (tt.err == "") != (errout == "") {
@@ -51,7 +52,7 @@ func TestCheckJSON(t *testing.T) {
 	} {
 		var found []ibft.Finding
 		code, out, errout := runIn(t, "", line)
-		if err := json.Unmarshal([]byte(out), &found); err != nil || code != exitOK || len(found) != want {
+		if err := json.Unmarshal([]byte(out), &found); err != nil || code != cli.ExitOK || len(found) != want {
 			t.Errorf("ibft %s: exit %d, %s%s, %v; want %d findings", line, code, out, errout, err, want)
 		}
 	}
@@ -72,7 +73,7 @@ func TestCheckThisMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out, _ := runIn(t, "", "check --root "+root)
-	if code != exitFailed || !strings.Contains(out, "rule header-signature") || !strings.Contains(out, "/sys/firmware/acpi/tables/IBFT: ") {
+	if code != cli.ExitFailed || !strings.Contains(out, "rule header-signature") || !strings.Contains(out, "/sys/firmware/acpi/tables/IBFT: ") {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
 }

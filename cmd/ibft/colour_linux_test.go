@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
 // terminal returns a new terminal, and what a person at it sees once it has been closed.
@@ -71,7 +73,7 @@ func TestColours(t *testing.T) {
 func edited(t *testing.T, file string) string {
 	t.Helper()
 	out := write(t, "edited", "")
-	if code, _, errout := runIn(t, "", "set nic0.vlan=42 "+file+" --out "+out); code != exitOK {
+	if code, _, errout := runIn(t, "", "set nic0.vlan=42 "+file+" --out "+out); code != cli.ExitOK {
 		t.Fatal(errout)
 	}
 	return out
@@ -82,7 +84,7 @@ func TestNoBytesForTerminal(t *testing.T) {
 	tty, seen := terminal(t)
 	var complaint strings.Builder
 	code := run(t.Context(), []string{"convert", "--to", "raw", tableFile(t, "ipxe-plain")}, nil, tty, &complaint)
-	if got := seen(); code != exitFailed || got != "" || !strings.Contains(complaint.String(), "--out FILE") {
+	if got := seen(); code != cli.ExitFailed || got != "" || !strings.Contains(complaint.String(), "--out FILE") {
 		t.Errorf("exit %d, %q, %s", code, got, &complaint)
 	}
 }

@@ -35,30 +35,30 @@ func TestComplete(t *testing.T) {
 	for line, want := range map[string]struct {
 		has, lacks []string
 	}{
-		"":                               {[]string{"show", "convert", "help"}, []string{askFiles, completeName}},
+		"":                               {[]string{"show", "convert", "help"}, []string{"@files", "complete"}},
 		"sh":                             {[]string{"show"}, []string{"check"}},
 		"help c":                         {[]string{"check", "convert"}, []string{"show"}},
-		"frobnicate ":                    {nil, []string{askFiles}},
-		"show ":                          {[]string{askFiles}, nil},
-		"show --":                        {[]string{"--yaml", "--help"}, []string{askFiles}},
-		"show x --root ":                 {[]string{askFiles}, nil},
-		"convert --to ":                  {[]string{"yaml", "dracut"}, []string{"dhcp", askFiles}},
+		"frobnicate ":                    {nil, []string{"@files"}},
+		"show ":                          {[]string{"@files"}, nil},
+		"show --":                        {[]string{"--yaml", "--help"}, []string{"@files"}},
+		"show x --root ":                 {[]string{"@files"}, nil},
+		"convert --to ":                  {[]string{"yaml", "dracut"}, []string{"dhcp", "@files"}},
 		"convert --from=d":               {[]string{"--from=dhcp", "--from=dracut"}, []string{"--from=json"}},
 		"convert --from = d":             {[]string{"dhcp", "dracut"}, nil},
 		"convert --to = json --reveal-s": {[]string{"--reveal-secrets"}, nil},
 		"check --for linux,dr":           {[]string{"linux,dracut"}, []string{"xen"}},
-		"build --layout ":                {[]string{"edk2"}, []string{askFiles}},
-		"build --initiator ":             {nil, []string{askFiles}},
-		"set target1.chap_s":             {[]string{"target1.chap_secret@="}, []string{askFiles}},
+		"build --layout ":                {[]string{"edk2"}, []string{"@files"}},
+		"build --initiator ":             {nil, []string{"@files"}},
+		"set target1.chap_s":             {[]string{"target1.chap_secret@="}, []string{"@files"}},
 		"set nic0.vlan=1 ta":             {[]string{"target0.ip="}, nil},
-		"set nic0.vlan=1 /t":             {[]string{askFiles}, nil},
-		"set target1.chap_secret@ =":     {[]string{askFiles}, []string{"target0.ip="}},
-		"set target1.chap =":             {nil, []string{askFiles, "target0.ip="}},
+		"set nic0.vlan=1 /t":             {[]string{"@files"}, nil},
+		"set target1.chap_secret@ =":     {[]string{"@files"}, []string{"target0.ip="}},
+		"set target1.chap =":             {nil, []string{"@files", "target0.ip="}},
 		"=":                              {nil, []string{"show"}},
-		"completion ":                    {[]string{"bash", "zsh", "fish"}, []string{askFiles}},
-		"man ":                           {nil, []string{askFiles}},
+		"completion ":                    {[]string{"bash", "zsh", "fish"}, []string{"@files"}},
+		"man ":                           {nil, []string{"@files"}},
 	} {
-		_, out, errout := runWords(t, "", append([]string{completeName}, strings.Split(line, " ")...)...)
+		_, out, errout := runWords(t, "", append([]string{"complete"}, strings.Split(line, " ")...)...)
 		var words []string
 		for l := range strings.Lines(out) {
 			word, _, _ := strings.Cut(strings.TrimSuffix(l, "\n"), "\t")

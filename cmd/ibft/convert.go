@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
 // formatYAML is the one format that package ibft, which needs the standard library only, does not know.
@@ -50,10 +51,10 @@ func formatNames(has func(ibft.FormatInfo) bool) []string {
 	return names
 }
 
-func convertCommand() *command {
-	c := newCommand("convert", "turn a table into what other programs read, and back",
+func convertCommand() *cli.Command {
+	c := cli.NewCommand("convert", "turn a table into what other programs read, and back",
 		"--to FORMAT [SOURCE] [flags]", "--from FORMAT [FILE] [--to FORMAT] [flags]")
-	c.text = `SOURCE is as for "ibft show". With --from, FILE (- for standard input, as without
+	c.Text = `SOURCE is as for "ibft show". With --from, FILE (- for standard input, as without
 it) holds text in that format, and without --to the table's bytes are written. Text
 of debian, dhcp and ipxe is read as one NIC's settings.
 
@@ -64,17 +65,17 @@ qemu, xl and libvirt name the file that holds the table: SOURCE, or a new one th
 --table names.
 
 ` + formatsText()
-	c.examples = []example{
+	c.Examples = []cli.Example{
 		{"ibft convert --to dracut table.bin", ""},
 		{"ibft convert --to xl --table /etc/xen/machine.ibft --reveal-secrets", ""},
 		{"ibft convert --from dracut /proc/cmdline --reveal-secrets --out table.bin", ""},
 		{"ibft convert --from dhcp lease.json --to yaml", ""},
 		{"iscsistart -f | ibft convert --from open-iscsi --to json --reveal-secrets", ""},
 	}
-	c.max = 1
+	c.Max = 1
 	v := new(conversion)
 	v.define(c)
-	c.run = v.convert
+	c.Run = v.convert
 	return c
 }
 
@@ -103,21 +104,21 @@ type conversion struct {
 	out      string
 }
 
-func (v *conversion) define(c *command) {
-	c.choice("from", "read text in `FORMAT`", formatNames(func(f ibft.FormatInfo) bool { return f.Import }), false,
+func (v *conversion) define(c *cli.Command) {
+	c.Choice("from", "read text in `FORMAT`", formatNames(func(f ibft.FormatInfo) bool { return f.Import }), false,
 		func(s string) error { v.from = ibft.Format(s); return nil })
-	c.choice("to", "write `FORMAT`", formatNames(func(f ibft.FormatInfo) bool { return f.Export }), false,
+	c.Choice("to", "write `FORMAT`", formatNames(func(f ibft.FormatInfo) bool { return f.Export }), false,
 		func(s string) error { v.to = ibft.Format(s); return nil })
 	c.BoolVar(&v.reveal, "reveal-secrets", false, "put CHAP secrets in, in clear")
-	v.root = c.root()
+	v.root = rootFlag(c)
 	c.StringVar(&v.table, "table", "", "write the table's bytes to `FILE`, for a format that names one")
-	c.outFlags(&v.out, "-", "write to `FILE`, - for standard output")
+	outFlags(c, &v.out, "-", "write to `FILE`, - for standard output")
 }
 
-func (v *conversion) convert(ctx context.Context, rest []string, std stdio) error {
+func (v *conversion) convert(ctx context.Context, rest []string, std cli.IO) error {
 	format, err := v.check()
 	if err != nil {
-		return usageError{fmt.Errorf("convert: %w, see ibft convert --help", err)}
+		return cli.Misused(fmt.Errorf("convert: %w, see ibft convert --help", err))
 	}
 	table, err := v.read(ctx, rest, std)
 	if err != nil {
@@ -125,7 +126,7 @@ func (v *conversion) convert(ctx context.Context, rest []string, std stdio) erro
 	}
 	options := ibft.ExportOptions{RevealSecrets: v.reveal}
 	if format.NamesFile {
-		if options.File, err = v.file(table, rest, std.err); err != nil {
+		if options.File, err = v.file(table, rest, std.Err); err != nil {
 			return err
 		}
 	}
@@ -133,11 +134,11 @@ func (v *conversion) convert(ctx context.Context, rest []string, std stdio) erro
 	if err != nil {
 		return err
 	}
-	printNotes(std.err, exported)
+	printNotes(std.Err, exported)
 	if format.Binary {
-		return writeOut(v.out, exported.Bytes, std.out)
+		return writeOut(v.out, exported.Bytes, std.Out)
 	}
-	return writeText(v.out, exported.Bytes, std.out)
+	return writeText(v.out, exported.Bytes, std.Out)
 }
 
 // export is Table.Export, and knows YAML too.
@@ -187,18 +188,18 @@ func (v *conversion) check() (ibft.FormatInfo, error) {
 	return to, nil
 }
 
-func (v *conversion) read(ctx context.Context, rest []string, std stdio) (*ibft.Table, error) {
+func (v *conversion) read(ctx context.Context, rest []string, std cli.IO) (*ibft.Table, error) {
 	name := "-"
 	if len(rest) > 0 {
 		name = rest[0]
 	}
 	switch {
 	case v.from == formatYAML, v.from == ibft.FormatJSON:
-		return readText(name, std.in)
+		return readText(name, std.In)
 	case isSource(v.from):
 		rest = []string{name}
 	case v.from != "":
-		return importFile(ctx, v.from, name, std.in)
+		return importFile(ctx, v.from, name, std.In)
 	}
 	found, err := tables(ctx, rest, *v.root, std)
 	if err != nil {
@@ -221,7 +222,7 @@ func (v *conversion) file(table *ibft.Table, rest []string, warn io.Writer) (str
 		return filepath.Abs(v.table)
 	}
 	if len(rest) == 0 || rest[0] == "-" || strings.HasPrefix(rest[0], "qmp:") {
-		return "", usageError{fmt.Errorf("convert: format %q names a file: --table FILE is wanted, see ibft convert --help", v.to)}
+		return "", cli.Misused(fmt.Errorf("convert: format %q names a file: --table FILE is wanted, see ibft convert --help", v.to))
 	}
 	want, err := table.Build(ibft.BuildOptions{})
 	if err != nil {

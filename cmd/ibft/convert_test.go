@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
 func TestConvertTo(t *testing.T) {
@@ -29,7 +30,7 @@ func TestConvertTo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if code != exitOK || out != string(want.Bytes) {
+		if code != cli.ExitOK || out != string(want.Bytes) {
 			t.Errorf("ibft %s: exit %d, %s\n%s\nwant\n%s", line, code, errout, out, want.Bytes)
 		}
 		for _, n := range want.Notes {
@@ -44,7 +45,7 @@ func TestConvertWritesTable(t *testing.T) {
 	file := tableFile(t, "ipxe-chap")
 	table, line := filepath.Join(t.TempDir(), "new.bin"), filepath.Join(t.TempDir(), "line")
 	code, out, errout := runIn(t, "", "convert --to qemu --table "+table+" --out "+line+" "+file)
-	if code != exitOK || out != "" || !strings.Contains(errout, "secrets are left out") {
+	if code != cli.ExitOK || out != "" || !strings.Contains(errout, "secrets are left out") {
 		t.Fatalf("exit %d, %q, %q", code, out, errout)
 	}
 	if got, _ := os.ReadFile(line); string(got) != "-acpitable file="+table+"\n" {
@@ -61,7 +62,7 @@ func TestConvertFrom(t *testing.T) {
 	const cmdline = "quiet ip=192.0.2.10::192.0.2.254:255.255.255.0:machine:eth0:none rd.iscsi.initiator=iqn.m netroot=iscsi:192.0.2.1::::iqn.d"
 	file := write(t, "cmdline", cmdline)
 	out := filepath.Join(t.TempDir(), "table.bin")
-	if code, _, errout := runIn(t, "", "convert --from dracut "+file+" --out "+out); code != exitOK {
+	if code, _, errout := runIn(t, "", "convert --from dracut "+file+" --out "+out); code != cli.ExitOK {
 		t.Fatal(errout)
 	}
 	_, shown, _ := runIn(t, "", "show "+out)
@@ -73,7 +74,7 @@ func TestConvertFrom(t *testing.T) {
 	for _, to := range []string{"json", "open-iscsi", "ipxe", "dracut"} {
 		_, text, _ := runIn(t, cmdline, "convert --from dracut --to "+to)
 		code, raw, errout := runIn(t, text, "convert --from "+to)
-		if code != exitOK {
+		if code != cli.ExitOK {
 			t.Errorf("%s: exit %d, %s", to, code, errout)
 		}
 		if _, d, _ := runIn(t, raw, "diff - "+out); strings.Contains(d, "target") || strings.Contains(d, ".ip ") {
@@ -93,19 +94,19 @@ func TestConvertUsage(t *testing.T) {
 		code     int
 		out, err string
 	}{
-		"convert --help":                          {exitOK, "  dracut          to, from  ", ""},
-		"convert":                                 {exitUsage, "", "wants --to or --from"},
-		"convert --to docx " + file:               {exitUsage, "", `format "docx" cannot be written`},
-		"convert --from netplan x":                {exitUsage, "", "cannot be read"},
-		"convert --to json --table x " + file:     {exitUsage, "", "--table is not for it"},
-		"convert --from json --to qemu x":         {exitUsage, "", "--table FILE is wanted"},
-		"convert --to qemu -":                     {exitFailed, "", "ibft: -: "},
-		"convert --to qemu " + trailing:           {exitFailed, "", "just the table's bytes"},
-		"convert --to json /nonexistent":          {exitFailed, "", "no such file"},
-		"convert --from dracut /nonexistent":      {exitFailed, "", "no such file"},
-		"convert --from dracut":                   {exitFailed, "", "netroot: none is there"},
-		"convert --to json --root /nowhere":       {exitFailed, "", "no table"},
-		"convert --to xl --table /nope/x " + file: {exitFailed, "", "no such file"},
+		"convert --help":                          {cli.ExitOK, "  dracut          to, from  ", ""},
+		"convert":                                 {cli.ExitUsage, "", "wants --to or --from"},
+		"convert --to docx " + file:               {cli.ExitUsage, "", `format "docx" cannot be written`},
+		"convert --from netplan x":                {cli.ExitUsage, "", "cannot be read"},
+		"convert --to json --table x " + file:     {cli.ExitUsage, "", "--table is not for it"},
+		"convert --from json --to qemu x":         {cli.ExitUsage, "", "--table FILE is wanted"},
+		"convert --to qemu -":                     {cli.ExitFailed, "", "ibft: -: "},
+		"convert --to qemu " + trailing:           {cli.ExitFailed, "", "just the table's bytes"},
+		"convert --to json /nonexistent":          {cli.ExitFailed, "", "no such file"},
+		"convert --from dracut /nonexistent":      {cli.ExitFailed, "", "no such file"},
+		"convert --from dracut":                   {cli.ExitFailed, "", "netroot: none is there"},
+		"convert --to json --root /nowhere":       {cli.ExitFailed, "", "no table"},
+		"convert --to xl --table /nope/x " + file: {cli.ExitFailed, "", "no such file"},
 	} {
 		code, out, errout := runIn(t, "", line)
 		if code != want.code || !strings.Contains(out, want.out) || !strings.Contains(errout, want.err) {

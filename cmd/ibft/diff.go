@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
 // Exit codes of diff.
@@ -14,61 +15,61 @@ const (
 	exitUnreadable = 2
 )
 
-func diffCommand() *command {
-	c := newCommand("diff", "compare two tables field by field", "A B [flags]")
-	c.text = `A and B hold a table each, and are as SOURCE for "ibft show"; one of them may be -
+func diffCommand() *cli.Command {
+	c := cli.NewCommand("diff", "compare two tables field by field", "A B [flags]")
+	c.Text = `A and B hold a table each, and are as SOURCE for "ibft show"; one of them may be -
 for standard input. Layout and checksum do not count. Of secrets it says only that
 they differ.`
-	c.exits = "0 the same, 1 they differ, 2 one cannot be read"
-	c.examples = []example{
+	c.Exits = "0 the same, 1 they differ, 2 one cannot be read"
+	c.Examples = []cli.Example{
 		{"ibft diff before.bin after.bin", ""},
 		{"ibft diff table.bin /sys/firmware/acpi/tables/iBFT", ""},
 		{"ibft diff table.bin qmp:/run/vm.sock", ""},
 	}
-	c.max = 2
+	c.Max = 2
 	asJSON := c.Bool("json", false, "print JSON")
-	c.run = func(ctx context.Context, rest []string, std stdio) error {
+	c.Run = func(ctx context.Context, rest []string, std cli.IO) error {
 		switch {
 		case len(rest) != 2:
-			return usageError{errors.New("diff: wants two tables, see ibft diff --help")}
+			return cli.Misused(errors.New("diff: wants two tables, see ibft diff --help"))
 		case rest[0] == "-" && rest[1] == "-":
-			return usageError{errors.New("diff: only one of the two can be standard input")}
+			return cli.Misused(errors.New("diff: only one of the two can be standard input"))
 		}
 		return diff(ctx, rest, *asJSON, std)
 	}
 	return c
 }
 
-func diff(ctx context.Context, sources []string, asJSON bool, std stdio) error {
+func diff(ctx context.Context, sources []string, asJSON bool, std cli.IO) error {
 	var tables [2]*ibft.Table
 	for i, source := range sources {
-		found, err := readSource(ctx, source, std.in)
+		found, err := readSource(ctx, source, std.In)
 		if err != nil {
-			return exitError{err, exitUnreadable}
+			return cli.Exit(err, exitUnreadable)
 		}
 		tables[i] = found[0].Table
 	}
 	differences := ibft.Diff(tables[0], tables[1])
 	var err error
 	if asJSON {
-		err = printJSON(std.out, list(differences))
+		err = cli.PrintJSON(std.Out, list(differences))
 	} else {
 		err = printDifferences(std, differences)
 	}
 	if err == nil && len(differences) > 0 {
-		err = exitError{nil, exitDiffer}
+		err = cli.Exit(nil, exitDiffer)
 	}
 	return err
 }
 
-func printDifferences(std stdio, differences []ibft.Difference) error {
+func printDifferences(std cli.IO, differences []ibft.Difference) error {
 	for _, d := range differences {
 		a, b := orNone(d.A), orNone(d.B)
-		line := std.paint(red, a) + " > " + std.paint(green, b)
+		line := std.Paint(cli.Red, a) + " > " + std.Paint(cli.Green, b)
 		if a == b {
 			line = "differs"
 		}
-		if _, err := fmt.Fprintf(std.out, "%-28s %s\n", d.Path, line); err != nil {
+		if _, err := fmt.Fprintf(std.Out, "%-28s %s\n", d.Path, line); err != nil {
 			return err
 		}
 	}
@@ -80,5 +81,5 @@ func orNone(s string) string {
 	if s == "" {
 		return "(none)"
 	}
-	return printable(s)
+	return cli.Printable(s)
 }

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
 // tableFile returns a file of the test's own that holds a golden table.
@@ -23,11 +25,11 @@ func TestDiff(t *testing.T) {
 		code     int
 		out, err string
 	}{
-		"diff --help":                    {exitOK, "ibft diff before.bin after.bin", ""},
-		"diff":                           {exitUsage, "", "wants two tables"},
-		"diff - -":                       {exitUsage, "", "only one of the two"},
-		"diff " + plain + plain:          {exitOK, "", ""},
-		"diff --json " + plain + plain:   {exitOK, "[]\n", ""},
+		"diff --help":                    {cli.ExitOK, "ibft diff before.bin after.bin", ""},
+		"diff":                           {cli.ExitUsage, "", "wants two tables"},
+		"diff - -":                       {cli.ExitUsage, "", "only one of the two"},
+		"diff " + plain + plain:          {cli.ExitOK, "", ""},
+		"diff --json " + plain + plain:   {cli.ExitOK, "[]\n", ""},
 		"diff " + plain + chap:           {exitDiffer, "target0.chap                 none > mutual\n", ""},
 		"diff --json " + plain + chap:    {exitDiffer, `"path": "target0.chap"`, ""},
 		"diff " + plain + "/nonexistent": {exitUnreadable, "", "no such file"},
@@ -55,7 +57,7 @@ func TestDiffSecret(t *testing.T) {
 func TestSetInPlace(t *testing.T) {
 	file, secret := tableFile(t, "ipxe-plain"), write(t, "secret", "s3cret\n")
 	code, out, errout := runIn(t, "", "set target0.ip=2001:db8::1 nic0.vlan=42 initiator.name=iqn.x target0.chap_secret@="+secret+" "+file)
-	if code != exitOK || out+errout != "" {
+	if code != cli.ExitOK || out+errout != "" {
 		t.Fatalf("exit %d: %s%s", code, out, errout)
 	}
 	_, got, _ := runIn(t, "", "diff "+goldenDir+"ipxe-plain.bin "+file)
@@ -79,14 +81,14 @@ func TestSetElsewhere(t *testing.T) {
 	file := tableFile(t, "edk2-chap")
 	before, _ := os.ReadFile(file)
 	out := filepath.Join(t.TempDir(), "new.bin")
-	if code, _, errout := runIn(t, "", "set nic0.vlan=42 "+file+" -o "+out); code != exitOK {
+	if code, _, errout := runIn(t, "", "set nic0.vlan=42 "+file+" -o "+out); code != cli.ExitOK {
 		t.Fatal(errout)
 	}
 	if after, _ := os.ReadFile(file); string(after) != string(before) {
 		t.Error("the source changed")
 	}
 	written, _ := os.ReadFile(out)
-	if code, piped, errout := runIn(t, string(before), "set nic0.vlan=42 -"); code != exitOK || piped != string(written) {
+	if code, piped, errout := runIn(t, string(before), "set nic0.vlan=42 -"); code != cli.ExitOK || piped != string(written) {
 		t.Errorf("through a pipe: exit %d, %s; other bytes than to a file", code, errout)
 	}
 	if _, d, _ := runIn(t, "", "diff "+file+" "+out); d != "nic0.vlan                    0 > 42\n" {
@@ -102,7 +104,7 @@ func TestSetKeepsWhatFollows(t *testing.T) {
 	}
 	file := write(t, "more", string(b)+"more")
 	code, _, errout := runIn(t, "", "set nic0.vlan=42 "+file)
-	if code != exitFailed || !strings.Contains(errout, "use --out FILE") {
+	if code != cli.ExitFailed || !strings.Contains(errout, "use --out FILE") {
 		t.Errorf("exit %d, %s", code, errout)
 	}
 	if after, _ := os.ReadFile(file); string(after) != string(b)+"more" {
@@ -116,19 +118,19 @@ func TestSetUsage(t *testing.T) {
 		code     int
 		out, err string
 	}{
-		"set --help":                                    {exitOK, "--out FILE", ""},
-		"set":                                           {exitUsage, "", "wants either FIELD=VALUE or --list"},
-		"set --list nic0.vlan=1":                        {exitUsage, "", "wants either"},
-		"set nic0.vlan=1":                               {exitUsage, "", "wants a file, or --out"},
-		"set nic0.vlan=1 a b":                           {exitUsage, "", `"b" is no FIELD=VALUE`},
-		"set --list " + file:                            {exitOK, "\ntarget0.chap_secret\n", ""},
-		"set nic0.colour=red " + file:                   {exitFailed, "", "it has: signature"},
-		"set nic0.vlan=red " + file:                     {exitFailed, "", "nic0.vlan: "},
-		"set target0.chap_secret=x " + file:             {exitUsage, "", "use target0.chap_secret@=FILE"},
-		"set target0.chap_secret@= " + file:             {exitUsage, "", "names no file"},
-		"set target0.chap_secret@=/nonexistent " + file: {exitFailed, "", "no such file"},
-		"set nic0.vlan=1 /nonexistent/=":                {exitFailed, "", "no such file"},
-		"set nic0.vlan=1 --root /nonexistent --out x":   {exitFailed, "", "no table"},
+		"set --help":                                    {cli.ExitOK, "--out FILE", ""},
+		"set":                                           {cli.ExitUsage, "", "wants either FIELD=VALUE or --list"},
+		"set --list nic0.vlan=1":                        {cli.ExitUsage, "", "wants either"},
+		"set nic0.vlan=1":                               {cli.ExitUsage, "", "wants a file, or --out"},
+		"set nic0.vlan=1 a b":                           {cli.ExitUsage, "", `"b" is no FIELD=VALUE`},
+		"set --list " + file:                            {cli.ExitOK, "\ntarget0.chap_secret\n", ""},
+		"set nic0.colour=red " + file:                   {cli.ExitFailed, "", "it has: signature"},
+		"set nic0.vlan=red " + file:                     {cli.ExitFailed, "", "nic0.vlan: "},
+		"set target0.chap_secret=x " + file:             {cli.ExitUsage, "", "use target0.chap_secret@=FILE"},
+		"set target0.chap_secret@= " + file:             {cli.ExitUsage, "", "names no file"},
+		"set target0.chap_secret@=/nonexistent " + file: {cli.ExitFailed, "", "no such file"},
+		"set nic0.vlan=1 /nonexistent/=":                {cli.ExitFailed, "", "no such file"},
+		"set nic0.vlan=1 --root /nonexistent --out x":   {cli.ExitFailed, "", "no table"},
 	} {
 		code, out, errout := runIn(t, "", line)
 		if code != want.code || !strings.Contains(out, want.out) || !strings.Contains(errout, want.err) {

@@ -9,46 +9,47 @@ import (
 	"strings"
 
 	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
-func findCommand() *command {
-	c := newCommand("find", "list every table on a machine", "[flags]", "SOURCE [flags]")
-	c.text = `It says which table Linux uses, and whether what the kernel shows of it under
+func findCommand() *cli.Command {
+	c := cli.NewCommand("find", "list every table on a machine", "[flags]", "SOURCE [flags]")
+	c.Text = `It says which table Linux uses, and whether what the kernel shows of it under
 /sys/firmware/ibft agrees with its bytes. It looks in low memory (unless the machine
 boots by UEFI), in the ACPI tables and under /sys/firmware/ibft. Root alone may read
 most of these. With SOURCE, which is as for "ibft show", it lists the tables in there.`
-	c.exits = `0 there is a table and all is well, 1 there is none, Linux refuses the
+	c.Exits = `0 there is a table and all is well, 1 there is none, Linux refuses the
 one it uses, or the kernel's view differs from it`
-	c.examples = []example{
+	c.Examples = []cli.Example{
 		{"ibft find", ""},
 		{"ibft find --json", ""},
 		{"modprobe iscsi_ibft; ibft find", "with the kernel's view"},
 		{"ibft find qmp:/run/vm.sock", "in a virtual machine's memory"},
 	}
-	c.max = 1
+	c.Max = 1
 	asJSON := c.Bool("json", false, "print JSON")
-	root := c.root()
-	c.run = func(ctx context.Context, rest []string, std stdio) error {
+	root := rootFlag(c)
+	c.Run = func(ctx context.Context, rest []string, std cli.IO) error {
 		report, err := findReportOf(ctx, rest, *root, std)
 		if err != nil {
 			return err
 		}
 		if *asJSON {
-			err = printJSON(std.out, report)
+			err = cli.PrintJSON(std.Out, report)
 		} else {
 			err = report.print(std)
 		}
 		if err == nil && !report.well() {
-			err = exitError{nil, exitNotWell}
+			err = cli.Exit(nil, exitNotWell)
 		}
 		return err
 	}
 	return c
 }
 
-func findReportOf(ctx context.Context, rest []string, root string, std stdio) (*findReport, error) {
+func findReportOf(ctx context.Context, rest []string, root string, std cli.IO) (*findReport, error) {
 	if len(rest) > 0 {
-		found, err := decodeSource(ctx, rest[0], std.in)
+		found, err := decodeSource(ctx, rest[0], std.In)
 		if err != nil {
 			return nil, err
 		}
@@ -58,7 +59,7 @@ func findReportOf(ctx context.Context, rest []string, root string, std stdio) (*
 	}
 	found, err := ibft.Find(ibft.FindOptions{Root: root})
 	if err != nil {
-		fmt.Fprintf(std.err, "ibft: warning: %v\n", err)
+		fmt.Fprintf(std.Err, "ibft: warning: %v\n", err)
 	}
 	report := newFindReport(found)
 	if len(report.Tables) > 0 && report.Tables[0].Error == "" {
@@ -170,12 +171,12 @@ func (r *findReport) well() bool {
 	return r.Tables[0].Error == "" && r.Sysfs != "differs"
 }
 
-func (r *findReport) print(std stdio) error {
+func (r *findReport) print(std cli.IO) error {
 	var b strings.Builder
 	for _, e := range r.Tables {
 		fmt.Fprintf(&b, "%s\n", e.Source)
 		if e.Error != "" {
-			fmt.Fprintf(&b, "  %s: %s\n", std.paint(red, "broken"), printable(e.Error))
+			fmt.Fprintf(&b, "  %s: %s\n", std.Paint(cli.Red, "broken"), cli.Printable(e.Error))
 		} else {
 			fmt.Fprintf(&b, "  %s, %d bytes, by %s; targets %d, usable paths %d\n", e.Signature, e.Bytes, orNone(e.MadeBy), e.Targets, e.Paths)
 		}
@@ -192,7 +193,7 @@ func (r *findReport) print(std stdio) error {
 		b.Reset()
 		b.WriteString("This machine has no table, or only root may see it.\n")
 	}
-	_, err := io.WriteString(std.out, b.String())
+	_, err := io.WriteString(std.Out, b.String())
 	return err
 }
 

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
 // machine returns a root directory that holds the files named, with /sys/firmware before their names.
@@ -64,21 +66,21 @@ func TestFind(t *testing.T) {
 		want   []string
 	}{
 		"nothing": {func(m map[string]string) { clear(m) }, exitNotWell, []string{"no table"}},
-		"agrees": {func(m map[string]string) { m["acpi/tables/iBFT"] = raw }, exitOK, []string{
+		"agrees": {func(m map[string]string) { m["acpi/tables/iBFT"] = raw }, cli.ExitOK, []string{
 			"/sys/firmware/acpi/tables/iBFT\n  iBFT, ", "by FENSYS iPXE; targets 1, usable paths 1\n  Linux uses this one\n",
 			"  NIC 0, 52:54:00:12:34:56, is no interface's", "\n  agrees with the bytes\n",
 		}},
 		"differs": {func(m map[string]string) {
 			m["acpi/tables/iBFT"], m["ibft/target0/port"] = raw, "3260\n"
 		}, exitNotWell, []string{"differs from the bytes:\n", "target0.port               13260 in the table, 3260 here\n"}},
-		"alone": {func(map[string]string) {}, exitOK, []string{"no bytes of a table are in sight"}},
+		"alone": {func(map[string]string) {}, cli.ExitOK, []string{"no bytes of a table are in sight"}},
 		"refused": {func(m map[string]string) {
 			clear(m)
 			m["acpi/tables/IBFT"], m["acpi/tables/iBFT"] = raw[:100], raw
 		}, exitNotWell, []string{"IBFT\n  broken: ", "tries no other\n", "is not there: modprobe iscsi_ibft"}},
 		"unreadable": {func(m map[string]string) {
 			m["acpi/tables/iBFT"], m["ibft/target0/port"] = raw, "x\n"
-		}, exitOK, []string{"cannot be read"}},
+		}, cli.ExitOK, []string{"cannot be read"}},
 	} {
 		files := plainSysfs()
 		c.change(files)
@@ -96,7 +98,7 @@ func TestFind(t *testing.T) {
 			t.Errorf("%s: as JSON:\n%s", name, js)
 		}
 	}
-	if code, out, _ := runIn(t, "", "find --help"); code != exitOK || !strings.Contains(out, "Examples:") {
+	if code, out, _ := runIn(t, "", "find --help"); code != cli.ExitOK || !strings.Contains(out, "Examples:") {
 		t.Errorf("help: exit %d, %s", code, out)
 	}
 }

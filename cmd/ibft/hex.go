@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
 // hexColumns is how many bytes viewHex prints in a line.
@@ -16,20 +17,20 @@ const maxHex = 1 << 20
 
 // viewHex prints the bytes of a table, each range with the name of its field. The bytes of secrets are starred
 // unless they are to be revealed.
-func viewHex(std stdio, raw []byte, reveal bool) error {
+func viewHex(std cli.IO, raw []byte, reveal bool) error {
 	var out bytes.Buffer
 	structure := ""
 	for i, f := range ibft.Fields(raw) {
 		if f.Structure != structure || i == 0 {
 			structure = f.Structure
-			fmt.Fprintf(&out, "%s\n", std.paint(bold, sectionName(structure)))
+			fmt.Fprintf(&out, "%s\n", std.Paint(cli.Bold, sectionName(structure)))
 		}
 		b := raw[f.Offset:][:f.Length]
 		value := f.Value
 		if f.Secret && reveal {
 			value = string(b)
 		}
-		label := strings.TrimSpace(f.Name + "  " + printable(value))
+		label := strings.TrimSpace(f.Name + "  " + cli.Printable(value))
 		if f.Name == "padding" {
 			fmt.Fprintf(&out, "  %04x  %-*s %s\n", f.Offset, 3*hexColumns, fmt.Sprintf("%d zeros", f.Length), label)
 			continue
@@ -40,7 +41,7 @@ func viewHex(std stdio, raw []byte, reveal bool) error {
 			label = ""
 		}
 	}
-	_, err := std.out.Write(out.Bytes())
+	_, err := std.Out.Write(out.Bytes())
 	return err
 }
 

@@ -3,12 +3,14 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
 func TestShowHex(t *testing.T) {
 	const table = goldenDir + "ipxe-chap.bin"
 	code, out, errout := runIn(t, "", "show --hex "+table)
-	if code != exitOK || errout != "" {
+	if code != cli.ExitOK || errout != "" {
 		t.Fatalf("exit %d: %s", code, errout)
 	}
 	for _, want := range []string{
@@ -36,13 +38,13 @@ func TestShowHex(t *testing.T) {
 // A table that does not parse is shown too, and does not reach the terminal as it is.
 func TestShowHexBroken(t *testing.T) {
 	code, out, _ := runIn(t, "\x1b[2Jx", "show --hex -")
-	if code != exitOK || strings.Contains(out, "\x1b") || !strings.Contains(out, "1b 5b 32 4a 78") {
+	if code != cli.ExitOK || strings.Contains(out, "\x1b") || !strings.Contains(out, "1b 5b 32 4a 78") {
 		t.Errorf("exit %d: %q", code, out)
 	}
 }
 
 func TestShowHexTooLong(t *testing.T) {
-	if code, _, errout := runIn(t, "iBFT"+string(make([]byte, maxHex)), "show --hex -"); code != exitFailed || !strings.Contains(errout, "too many to print") {
+	if code, _, errout := runIn(t, "iBFT"+string(make([]byte, maxHex)), "show --hex -"); code != cli.ExitFailed || !strings.Contains(errout, "too many to print") {
 		t.Errorf("exit %d: %s", code, errout)
 	}
 }

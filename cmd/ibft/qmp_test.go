@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
 // startQEMU starts a machine with a table, by the very line that convert writes, and returns its monitor's socket.
@@ -63,7 +65,7 @@ func waitForTable(t *testing.T, source string) {
 	t.Helper()
 	for start := time.Now(); ; time.Sleep(time.Second) { // nothing tells when the firmware is done, and a search slows it
 		code, _, errout := runIn(t, "", "show "+source)
-		if code == exitOK {
+		if code == cli.ExitOK {
 			return
 		}
 		if !strings.Contains(errout, "has no table") || time.Since(start) > time.Minute {
@@ -88,11 +90,11 @@ func TestQMP(t *testing.T) {
 		"set nic0.vlan=42 -o - " + source:             "iBFT",
 		"convert --to hex --reveal-secrets " + source: "69 42 46 54 ",
 	} {
-		if code, out, errout := runIn(t, "", line); code != exitOK || !strings.Contains(out, want) || want == "" && out != "" {
+		if code, out, errout := runIn(t, "", line); code != cli.ExitOK || !strings.Contains(out, want) || want == "" && out != "" {
 			t.Errorf("ibft %s: exit %d, %s%s; want %q", line, code, out, errout, want)
 		}
 	}
-	if code, _, errout := runIn(t, "", "set nic0.vlan=42 "+source); code != exitFailed || !strings.Contains(errout, "use --out FILE") {
+	if code, _, errout := runIn(t, "", "set nic0.vlan=42 "+source); code != cli.ExitFailed || !strings.Contains(errout, "use --out FILE") {
 		t.Errorf("exit %d, %s", code, errout)
 	}
 }
@@ -107,7 +109,7 @@ func TestQMPUnderUEFI(t *testing.T) {
 	source := startQEMU(t, table, "-machine", "q35", "-m", "128", "-net", "none",
 		"-drive", "if=pflash,format=raw,readonly=on,file="+firmware)
 	waitForTable(t, source)
-	if code, out, errout := runIn(t, "", "diff "+table+" "+source); code != exitOK {
+	if code, out, errout := runIn(t, "", "diff "+table+" "+source); code != cli.ExitOK {
 		t.Errorf("exit %d, %s%s", code, out, errout)
 	}
 }
@@ -118,7 +120,7 @@ func TestQMPUnreachable(t *testing.T) {
 		"qmp:127.0.0.1:1":    "connection refused",
 		"qmp:" + t.TempDir(): "qmp:",
 	} {
-		for command, wantCode := range map[string]int{"show ": exitFailed, "check ": exitUnreadable, "convert --to json ": exitFailed} {
+		for command, wantCode := range map[string]int{"show ": cli.ExitFailed, "check ": exitUnreadable, "convert --to json ": cli.ExitFailed} {
 			if code, _, errout := runIn(t, "", command+source); code != wantCode || !strings.Contains(errout, want) {
 				t.Errorf("%s%s: exit %d, %s", command, source, code, errout)
 			}

@@ -3,13 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/internal/cli"
+	"github.com/bootlun/bootlun/internal/cli/clitest"
 )
 
 const goldenDir = "../../ibft/testdata/"
@@ -43,33 +44,33 @@ func TestUsage(t *testing.T) {
 		out  string // in standard output
 		err  string // in standard error
 	}{
-		"":                                      {exitUsage, "", "no command given"},
-		"help":                                  {exitOK, "ibft COMMAND --help", ""},
-		"--help":                                {exitOK, "Examples:", ""},
-		"frobnicate":                            {exitUsage, "", `unknown command "frobnicate"`},
-		"show --help":                           {exitOK, "--reveal-secrets", ""},
-		"build --help":                          {exitOK, "--chap-secret-file FILE", ""},
-		"show a b":                              {exitUsage, "", `unexpected argument "b"`},
-		"show --yes":                            {exitUsage, "", "flag provided but not defined: -yes"},
-		"show /nonexistent":                     {exitFailed, "", "no such file"},
-		"show -":                                {exitFailed, "", "ibft: -: header at 0x0: 0 bytes"},
-		"show --root /nonexistent":              {exitFailed, "", "this machine has no table"},
-		"build":                                 {exitUsage, "", "wants either a file or --root-path and --initiator"},
-		"build --root-path iscsi:a::::b":        {exitUsage, "", "wants either"},
-		"build x.json --initiator a":            {exitUsage, "", "--initiator goes with --root-path"},
-		"build /nonexistent":                    {exitFailed, "", "no such file"},
-		"build -":                               {exitFailed, "", "-: "},
-		"build --root-path x --initiator iqn.m": {exitFailed, "", `root path "x"`},
-		"build " + ok + "--mac 1":               {exitUsage, "", "invalid value"},
-		"build " + ok + "--ip 192.0.2.1":        {exitUsage, "", "invalid value"},
-		"build " + ok + "--vlan 4095":           {exitUsage, "", "want a number up to 4094"},
-		"build " + ok + "--vlan 12a":            {exitUsage, "", "want a number up to 4094"},
-		"build " + ok + "--layout ibm":          {exitUsage, "", "not one of"},
-		"build " + ok + "--signature DSDT":      {exitFailed, "", `signature "DSDT"`},
-		"build " + ok + "--max-size 100":        {exitFailed, "", "does not fit"},
-		"build " + ok + "--chap-name a":         {exitFailed, "", "CHAP wants both"},
-		"build " + ok + "--chap-secret-file /nonexistent": {exitFailed, "", "read the secret"},
-		"build " + ok + "--out /nonexistent/x":            {exitFailed, "", "no such file"},
+		"":                                      {cli.ExitUsage, "", "no command given"},
+		"help":                                  {cli.ExitOK, "ibft COMMAND --help", ""},
+		"--help":                                {cli.ExitOK, "Examples:", ""},
+		"frobnicate":                            {cli.ExitUsage, "", `unknown command "frobnicate"`},
+		"show --help":                           {cli.ExitOK, "--reveal-secrets", ""},
+		"build --help":                          {cli.ExitOK, "--chap-secret-file FILE", ""},
+		"show a b":                              {cli.ExitUsage, "", `unexpected argument "b"`},
+		"show --yes":                            {cli.ExitUsage, "", "flag provided but not defined: -yes"},
+		"show /nonexistent":                     {cli.ExitFailed, "", "no such file"},
+		"show -":                                {cli.ExitFailed, "", "ibft: -: header at 0x0: 0 bytes"},
+		"show --root /nonexistent":              {cli.ExitFailed, "", "this machine has no table"},
+		"build":                                 {cli.ExitUsage, "", "wants either a file or --root-path and --initiator"},
+		"build --root-path iscsi:a::::b":        {cli.ExitUsage, "", "wants either"},
+		"build x.json --initiator a":            {cli.ExitUsage, "", "--initiator goes with --root-path"},
+		"build /nonexistent":                    {cli.ExitFailed, "", "no such file"},
+		"build -":                               {cli.ExitFailed, "", "-: "},
+		"build --root-path x --initiator iqn.m": {cli.ExitFailed, "", `root path "x"`},
+		"build " + ok + "--mac 1":               {cli.ExitUsage, "", "invalid value"},
+		"build " + ok + "--ip 192.0.2.1":        {cli.ExitUsage, "", "invalid value"},
+		"build " + ok + "--vlan 4095":           {cli.ExitUsage, "", "want a number up to 4094"},
+		"build " + ok + "--vlan 12a":            {cli.ExitUsage, "", "want a number up to 4094"},
+		"build " + ok + "--layout ibm":          {cli.ExitUsage, "", "not one of"},
+		"build " + ok + "--signature DSDT":      {cli.ExitFailed, "", `signature "DSDT"`},
+		"build " + ok + "--max-size 100":        {cli.ExitFailed, "", "does not fit"},
+		"build " + ok + "--chap-name a":         {cli.ExitFailed, "", "CHAP wants both"},
+		"build " + ok + "--chap-secret-file /nonexistent": {cli.ExitFailed, "", "read the secret"},
+		"build " + ok + "--out /nonexistent/x":            {cli.ExitFailed, "", "no such file"},
 	} {
 		code, out, errout := runIn(t, "", line)
 		if code != want.code || !strings.Contains(out, want.out) || !strings.Contains(errout, want.err) {
@@ -83,7 +84,7 @@ func TestUsage(t *testing.T) {
 
 func TestShow(t *testing.T) {
 	code, out, errout := runIn(t, "", "show "+goldenDir+"ipxe-chap.bin")
-	if code != exitOK || errout != "" {
+	if code != cli.ExitOK || errout != "" {
 		t.Fatalf("exit %d: %s", code, errout)
 	}
 	for _, want := range []string{
@@ -141,7 +142,7 @@ func TestShowThisMachine(t *testing.T) {
 		}
 	}
 	code, out, errout := runIn(t, "", "show --root "+root)
-	if code != exitOK || !strings.HasPrefix(out, "Table /sys/firmware/acpi/tables/iBFT\n") ||
+	if code != cli.ExitOK || !strings.HasPrefix(out, "Table /sys/firmware/acpi/tables/iBFT\n") ||
 		!strings.Contains(out, "also at           /sys/firmware/acpi/tables/BIFT") {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
@@ -157,7 +158,7 @@ func TestBuild(t *testing.T) {
 		" --initiator iqn.m --hostname m --mac 52:54:00:12:34:56 --pci 00:03.0 --ip 192.0.2.10/24 --gateway 192.0.2.254"+
 		" --dns 192.0.2.53 --dns2 192.0.2.54 --vlan 42 --chap-name u --chap-secret-file "+secret+
 		" --reverse-chap-name v --reverse-chap-secret-file "+reverse+" --layout ipxe --signature IBFT --out "+out)
-	if code != exitOK || stdout != "" || errout != "" {
+	if code != cli.ExitOK || stdout != "" || errout != "" {
 		t.Fatalf("exit %d: %s%s", code, stdout, errout)
 	}
 	if info, err := os.Stat(out); err != nil || info.Mode().Perm() != 0o600 {
@@ -226,7 +227,7 @@ func TestBuildFromJSON(t *testing.T) {
 		_, text, _ := runIn(t, "", "show --json --reveal-secrets "+name)
 		layout, _, _ := strings.Cut(filepath.Base(name), "-")
 		code, got, errout := runIn(t, text, "build - --layout "+layout)
-		if code != exitOK || got != string(want) {
+		if code != cli.ExitOK || got != string(want) {
 			t.Errorf("%s: exit %d, %s; %x, want %x", name, code, errout, got, want)
 		}
 	}
@@ -239,7 +240,7 @@ func TestBuildFromJSONErrors(t *testing.T) {
 		`{"targets":[{"lun":"x"}]}`:                `LUN "x"`,
 		`{} {}`:                                    "more than one table",
 	} {
-		if code, _, errout := runIn(t, text, "build -"); code != exitFailed || !strings.Contains(errout, want) {
+		if code, _, errout := runIn(t, text, "build -"); code != cli.ExitFailed || !strings.Contains(errout, want) {
 			t.Errorf("%s: exit %d, %s; want %q", text, code, errout, want)
 		}
 	}
@@ -254,7 +255,7 @@ func TestBuildCPIO(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code, got, errout := runIn(t, "", "build "+goldenDir+"ipxe-plain.json --layout ipxe --cpio"); code != exitOK || got != string(want) {
+	if code, got, errout := runIn(t, "", "build "+goldenDir+"ipxe-plain.json --layout ipxe --cpio"); code != cli.ExitOK || got != string(want) {
 		t.Errorf("exit %d, %s; %d bytes, want %d", code, errout, len(got), len(want))
 	}
 }
@@ -265,32 +266,10 @@ func TestBuildCancelled(t *testing.T) {
 	cancel()
 	var out, errout bytes.Buffer
 	args := strings.Fields("build --root-path iscsi:disks.invalid::::iqn.d --initiator iqn.m")
-	if code := run(ctx, args, nil, &out, &errout); code != exitFailed || !strings.Contains(errout.String(), `server "disks.invalid"`) {
+	if code := run(ctx, args, nil, &out, &errout); code != cli.ExitFailed || !strings.Contains(errout.String(), `server "disks.invalid"`) {
 		t.Errorf("exit %d, %s", code, errout.String())
 	}
 }
 
 // What --help, the man page and the completion say of a command is all there.
-func TestEveryCommandIsDescribed(t *testing.T) {
-	_, overview, _ := runIn(t, "", "--help")
-	_, page, _ := runIn(t, "", "man")
-	for _, c := range commands() {
-		_, text, errout := runIn(t, "", c.Name()+" --help")
-		if errout != "" || c.about == "" || len(c.examples) == 0 || c.run == nil {
-			t.Errorf("%s: %+v, %s", c.Name(), c, errout)
-		}
-		if !strings.Contains(overview, "\n  "+c.Name()+" ") || !strings.Contains(page, "\n.SS "+c.Name()+"\n") {
-			t.Errorf("%s is not among the commands", c.Name())
-		}
-		c.VisitAll(func(f *flag.Flag) {
-			name, usage := flagUsage(f)
-			bare, _, _ := strings.Cut(name, " ")
-			if usage == "" || !strings.Contains(text, "\n  "+name+" ") || !strings.Contains(page, `\fB`+roff(bare)+`\fR`) {
-				t.Errorf("no word about %s of %s", name, c.Name())
-			}
-			if _, out, _ := runIn(t, "", completeName+" "+c.Name()+" "+bare); !strings.HasPrefix(out, bare) {
-				t.Errorf("%s of %s is not completed: %q", name, c.Name(), out)
-			}
-		})
-	}
-}
+func TestEveryCommandIsDescribed(t *testing.T) { clitest.Described(t, program) }

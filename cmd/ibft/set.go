@@ -10,11 +10,12 @@ import (
 	"strings"
 
 	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
-func setCommand() *command {
-	c := newCommand("set", "change fields of a table", "FIELD=VALUE... [SOURCE] [flags]", "--list [SOURCE]")
-	c.text = `FIELD is such as target0.ip, nic0.vlan or initiator.name; --list prints them all.
+func setCommand() *cli.Command {
+	c := cli.NewCommand("set", "change fields of a table", "FIELD=VALUE... [SOURCE] [flags]", "--list [SOURCE]")
+	c.Text = `FIELD is such as target0.ip, nic0.vlan or initiator.name; --list prints them all.
 NICs and targets are counted from 0. An empty VALUE makes a field absent where it
 can be. SOURCE is as for "ibft show"; a file that holds a table and nothing else is
 changed in place unless --out says where else to write. For all others, and for
@@ -26,33 +27,33 @@ table is laid out anew, as its writer does it where that is known.
 
 FIELD@=FILE takes the value from a file, - for standard input, without the newline
 at its end. Secrets are taken so only.`
-	c.examples = []example{
+	c.Examples = []cli.Example{
 		{"ibft set target0.ip=192.0.2.7 target0.port=3261 table.bin", ""},
 		{"ibft set nic0.vlan=42 nic0.ip=2001:db8::10 nic0.prefix_len=64 table.bin", ""},
 		{"ibft set target0.chap=chap target0.chap_name=machine \\\n    target0.chap_secret@=secret.txt table.bin --out new.bin", ""},
 	}
-	c.max = maxAssignments
-	c.complete = completeField
+	c.Max = maxAssignments
+	c.Complete = completeField
 	list := c.Bool("list", false, "print the fields that the table has")
-	root := c.root()
+	root := rootFlag(c)
 	var out string
-	c.outFlags(&out, "", "write the new table to `FILE`, - for standard output")
-	c.run = func(ctx context.Context, rest []string, std stdio) error {
+	outFlags(c, &out, "", "write the new table to `FILE`, - for standard output")
+	c.Run = func(ctx context.Context, rest []string, std cli.IO) error {
 		assignments, sources := splitAssignments(rest)
 		switch {
 		case len(sources) > 1:
-			return usageError{fmt.Errorf("set: %q is no FIELD=VALUE, and %q is the table already", sources[1], sources[0])}
+			return cli.Misused(fmt.Errorf("set: %q is no FIELD=VALUE, and %q is the table already", sources[1], sources[0]))
 		case *list != (len(assignments) == 0):
-			return usageError{errors.New("set: wants either FIELD=VALUE or --list, see ibft set --help")}
+			return cli.Misused(errors.New("set: wants either FIELD=VALUE or --list, see ibft set --help"))
 		case !*list && len(sources) == 0 && out == "":
-			return usageError{errors.New("set: wants a file, or --out for a change of this machine's table")}
+			return cli.Misused(errors.New("set: wants a file, or --out for a change of this machine's table"))
 		}
 		found, err := tables(ctx, sources, *root, std)
 		if err != nil {
 			return err
 		}
 		if *list {
-			_, err := fmt.Fprintln(std.out, strings.Join(found[0].Table.Fields(), "\n"))
+			_, err := fmt.Fprintln(std.Out, strings.Join(found[0].Table.Fields(), "\n"))
 			return err
 		}
 		return set(found[0].Table, assignments, sources, out, std)
@@ -60,7 +61,7 @@ at its end. Secrets are taken so only.`
 	return c
 }
 
-func set(table *ibft.Table, assignments []assignment, sources []string, out string, std stdio) error {
+func set(table *ibft.Table, assignments []assignment, sources []string, out string, std cli.IO) error {
 	before, err := table.Build(ibft.BuildOptions{})
 	if err != nil {
 		return err
@@ -76,25 +77,25 @@ func set(table *ibft.Table, assignments []assignment, sources []string, out stri
 	}
 	switch {
 	case out != "":
-		return writeOut(out, after, std.out)
+		return writeOut(out, after, std.Out)
 	case sources[0] == "-":
-		return writeOut("-", after, std.out)
+		return writeOut("-", after, std.Out)
 	}
 	return replaceFile(sources[0], before, after)
 }
 
 // completeField returns the fields of a table with as many structures as most have.
-func completeField(word string) []candidate {
+func completeField(word string) []cli.Candidate {
 	if strings.Contains(word, "=") {
 		return nil
 	}
 	t := ibft.Table{Initiator: &ibft.Initiator{}, NICs: make([]ibft.NIC, 2), Targets: make([]ibft.Target, 2)}
-	var all []candidate
+	var all []cli.Candidate
 	for _, f := range t.Fields() {
 		if strings.HasSuffix(f, "_secret") {
 			f += "@" // from a file
 		}
-		all = append(all, candidate{f + "=", ""})
+		all = append(all, cli.Candidate{Word: f + "="})
 	}
 	return all
 }
@@ -122,16 +123,16 @@ func splitAssignments(args []string) (assignments []assignment, sources []string
 	return assignments, sources
 }
 
-func (a assignment) apply(table *ibft.Table, std stdio) error {
+func (a assignment) apply(table *ibft.Table, std cli.IO) error {
 	if strings.HasSuffix(a.field, "_secret") && !a.fromFile && a.value != "" {
-		return usageError{fmt.Errorf("set: a secret is not for the command line, where others see it: use %s@=FILE", a.field)}
+		return cli.Misused(fmt.Errorf("set: a secret is not for the command line, where others see it: use %s@=FILE", a.field))
 	}
 	value := a.value
 	if a.fromFile {
 		if a.value == "" {
-			return usageError{fmt.Errorf("set: %s@= names no file", a.field)}
+			return cli.Misused(fmt.Errorf("set: %s@= names no file", a.field))
 		}
-		b, err := readFile(a.value, std.in)
+		b, err := readFile(a.value, std.In)
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.field, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
 // sourceText says what a SOURCE is.
@@ -28,11 +29,11 @@ const maxSource = 1 << 30
 
 // tables returns the good tables in the source that rest names, or else on the machine under root: at least one, the
 // preferred one first. It warns of others.
-func tables(ctx context.Context, rest []string, root string, std stdio) ([]ibft.Found, error) {
+func tables(ctx context.Context, rest []string, root string, std cli.IO) ([]ibft.Found, error) {
 	if len(rest) > 0 {
-		return readSource(ctx, rest[0], std.in)
+		return readSource(ctx, rest[0], std.In)
 	}
-	return findTables(root, std.err)
+	return findTables(root, std.Err)
 }
 
 // readSource returns the good tables in a source, at least one, as ibft.Decode finds them.
@@ -111,7 +112,7 @@ func findTables(root string, warn io.Writer) ([]ibft.Found, error) {
 
 // rawTable returns the first table of a source, or of the machine under root, whose bytes are at hand, whatever they
 // are worth.
-func rawTable(ctx context.Context, rest []string, root string, std stdio) (ibft.Found, error) {
+func rawTable(ctx context.Context, rest []string, root string, std cli.IO) (ibft.Found, error) {
 	if len(rest) == 0 {
 		found, err := ibft.Find(ibft.FindOptions{Root: root})
 		for _, f := range found {
@@ -122,7 +123,7 @@ func rawTable(ctx context.Context, rest []string, root string, std stdio) (ibft.
 		return ibft.Found{}, errors.Join(err, errors.New("this machine has no table whose bytes can be read, "+
 			"neither in low memory nor in ACPI (root alone may read these)"))
 	}
-	found, err := decodeSource(ctx, rest[0], std.in)
+	found, err := decodeSource(ctx, rest[0], std.In)
 	if err != nil {
 		return ibft.Found{}, err
 	}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
 // Every command that takes a SOURCE takes it in every form.
@@ -22,7 +24,7 @@ func TestSources(t *testing.T) {
 			"show": "portal            10.0.2.2:13260", "show --hex": "IP address  10.0.2.15", "check": "0 errors, 0 warnings, 1 note",
 		} {
 			for line, stdin := range map[string]string{command + " " + name: "", command + " -": string(text)} {
-				if code, out, errout := runIn(t, stdin, line); code != exitOK || !strings.Contains(out, want) {
+				if code, out, errout := runIn(t, stdin, line); code != cli.ExitOK || !strings.Contains(out, want) {
 					t.Errorf("ibft %s: exit %d, %s%s; want %q", line, code, out, errout, want)
 				}
 			}
@@ -44,13 +46,13 @@ func TestMemoryImageSource(t *testing.T) {
 	if _, out, errout := runIn(t, "", "show "+image); !strings.HasPrefix(out, "Table "+image+" (memory image, memory at 0x9c000)\n") {
 		t.Errorf("shown: %s%s", out, errout)
 	}
-	if code, out, _ := runIn(t, "", "check "+image); code != exitFailed || !strings.Contains(out, "(memory image, memory at 0x98000): 1 error") {
+	if code, out, _ := runIn(t, "", "check "+image); code != cli.ExitFailed || !strings.Contains(out, "(memory image, memory at 0x98000): 1 error") {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	if code, _, errout := runIn(t, "", "check "+write(t, "empty", string(make([]byte, 1<<20)))); code != exitUnreadable || !strings.Contains(errout, "no table") {
 		t.Errorf("exit %d: %s", code, errout)
 	}
-	if code, _, errout := runIn(t, "iBFT", "show -"); code != exitFailed || !strings.Contains(errout, "neither hexadecimal") {
+	if code, _, errout := runIn(t, "iBFT", "show -"); code != cli.ExitFailed || !strings.Contains(errout, "neither hexadecimal") {
 		t.Errorf("exit %d: %s", code, errout)
 	}
 }

@@ -36,14 +36,6 @@ func printTable(w io.Writer, table *ibft.Table, reveal bool, form func(*ibft.Tab
 	return err
 }
 
-// printJSON prints a value.
-func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
-}
-
 // list returns an empty list for none, so that JSON has [] rather than null.
 func list[T any](l []T) []T {
 	if l == nil {

@@ -8,10 +8,11 @@ import (
 	"strings"
 
 	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
 // view prints the first of the tables for people, and where the others are.
-func view(std stdio, found []ibft.Found, reveal bool) error {
+func view(std cli.IO, found []ibft.Found, reveal bool) error {
 	v := viewer{std: std, reveal: reveal}
 	t := found[0].Table
 	v.head("Table", found[0].Source)
@@ -37,12 +38,12 @@ func view(std stdio, found []ibft.Found, reveal bool) error {
 		v.row("bytes", fmt.Sprintf("%x", []byte(o.Bytes)))
 	}
 	v.paths(t.Paths())
-	_, err := std.out.Write(v.out.Bytes())
+	_, err := std.Out.Write(v.out.Bytes())
 	return err
 }
 
 type viewer struct {
-	std    stdio
+	std    cli.IO
 	out    bytes.Buffer
 	reveal bool
 }
@@ -51,13 +52,13 @@ func (v *viewer) head(kind, what string) {
 	if v.out.Len() > 0 {
 		v.out.WriteByte('\n')
 	}
-	fmt.Fprintf(&v.out, "%s %s\n", v.std.paint(bold, kind), printable(what))
+	fmt.Fprintf(&v.out, "%s %s\n", v.std.Paint(cli.Bold, kind), cli.Printable(what))
 }
 
 // row prints one field, nothing for an absent one.
 func (v *viewer) row(name, value string) {
 	if value != "" {
-		fmt.Fprintf(&v.out, "  %-17s %s\n", name, printable(value))
+		fmt.Fprintf(&v.out, "  %-17s %s\n", name, cli.Printable(value))
 	}
 }
 
@@ -73,16 +74,6 @@ func (v *viewer) secret(name string, s ibft.Secret) {
 	} else {
 		v.row(name, s.String())
 	}
-}
-
-// printable quotes what would not print as it is: a table's strings are not to be trusted with a terminal.
-func printable(s string) string {
-	for _, r := range s {
-		if !strconv.IsPrint(r) {
-			return strconv.QuoteToASCII(s)
-		}
-	}
-	return s
 }
 
 func (v *viewer) initiator(n *ibft.Initiator) {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
 // Every table goes to YAML and back, by each of the three ways, and the YAML to JSON and back.
@@ -30,7 +32,7 @@ func TestYAMLRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if code, got, errout := runIn(t, text, "build - --layout "+layout); code != exitOK || got != string(want) {
+		if code, got, errout := runIn(t, text, "build - --layout "+layout); code != cli.ExitOK || got != string(want) {
 			t.Errorf("%s: exit %d, %s; other bytes of\n%s", name, code, errout, text)
 		}
 		_, text, _ = runIn(t, text, "convert --from yaml --to json --reveal-secrets")
@@ -65,7 +67,7 @@ targets:
     chap_secret: 0123456789012
 `
 	code, raw, errout := runIn(t, text, "build -")
-	if code != exitOK {
+	if code != cli.ExitOK {
 		t.Fatal(errout)
 	}
 	_, got, _ := runIn(t, raw, "show --reveal-secrets -")
@@ -88,7 +90,7 @@ func TestYAMLErrors(t *testing.T) {
 		"targets: {chap_secret: hush":           "line 1",
 	} {
 		code, _, errout := runIn(t, text, "build -")
-		if code != exitFailed || !strings.Contains(errout, want) || strings.Contains(errout, "hush") {
+		if code != cli.ExitFailed || !strings.Contains(errout, want) || strings.Contains(errout, "hush") {
 			t.Errorf("%s: exit %d, %s; want %q", text, code, errout, want)
 		}
 	}

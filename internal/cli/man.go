@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -9,47 +9,52 @@ import (
 	"strings"
 )
 
-func manCommand() *command {
-	c := newCommand("man", "print the manual page", "")
-	c.examples = []example{
-		{"ibft man | man -l -", "read it"},
-		{"ibft man > /usr/share/man/man1/ibft.1", "install it"},
+func (p *Program) manCommand() *Command {
+	c := NewCommand("man", "print the manual page", "")
+	c.Examples = []Example{
+		{p.Name + " man | man -l -", "read it"},
+		{p.Name + " man > /usr/share/man/man1/" + p.Name + ".1", "install it"},
 	}
-	c.run = func(_ context.Context, _ []string, std stdio) error {
-		_, err := io.WriteString(std.out, manPage())
+	c.Run = func(_ context.Context, _ []string, std IO) error {
+		_, err := io.WriteString(std.Out, p.manPage())
 		return err
 	}
 	return c
 }
 
 // manPage returns the manual page in the man macros of roff (man(7)).
-func manPage() string {
+func (p *Program) manPage() string {
 	var m manual
-	m.line(`.TH IBFT 1 "%s" "bootlun" "User Commands"`, buildDate())
+	m.line(`.TH %s 1 "%s" "bootlun" "User Commands"`, strings.ToUpper(p.Name), buildDate())
 	m.head(".SH NAME")
-	m.line(`ibft \- show, judge, make and translate iSCSI Boot Firmware Tables`)
+	m.line(`%s \- %s`, p.Name, roff(p.Summary))
 	m.head(".SH SYNOPSIS")
-	for i, c := range commands() {
-		for j, s := range c.synopsis {
+	for i, c := range p.all() {
+		for j, s := range c.Synopsis {
 			if i+j > 0 {
 				m.line(".br")
 			}
-			m.line(".B ibft %s", roff(c.Name()))
+			m.line(".B %s %s", p.Name, roff(c.Name()))
 			m.line("%s", roff(s))
 		}
 	}
 	m.head(".SH DESCRIPTION")
-	m.text(about)
+	m.text(p.About)
+	m.text(p.Text)
 	m.head(".SH COMMANDS")
-	for _, c := range commands() {
+	for _, c := range p.all() {
 		m.command(c)
 	}
 	m.head(".SH EXIT STATUS")
-	m.text(programExits + ".")
-	m.head(".SH ENVIRONMENT")
-	m.line(".TP\n.B NO_COLOR\nWhen it is set and not empty, nothing is coloured. Otherwise colours are for terminals only.")
+	m.text(p.Exits + ".")
+	if len(p.Environment) > 0 {
+		m.head(".SH ENVIRONMENT")
+	}
+	for _, v := range p.Environment {
+		m.line(".TP\n.B %s\n%s", v[0], roff(v[1]))
+	}
 	m.head(".SH EXAMPLES")
-	m.examples(programExamples())
+	m.examples(p.Examples)
 	return m.String()
 }
 
@@ -91,12 +96,12 @@ func (m *manual) paragraph() {
 	}
 }
 
-func (m *manual) command(c *command) {
+func (m *manual) command(c *Command) {
 	m.head(".SS " + roff(c.Name()))
-	m.text(strings.ToUpper(c.about[:1]) + c.about[1:] + ".")
-	m.text(c.text)
-	if c.exits != "" {
-		m.text("Exit codes: " + c.exits + ".")
+	m.text(strings.ToUpper(c.About[:1]) + c.About[1:] + ".")
+	m.text(c.Text)
+	if c.Exits != "" {
+		m.text("Exit codes: " + c.Exits + ".")
 	}
 	c.VisitAll(func(f *flag.Flag) {
 		name, usage := flagUsage(f)
@@ -104,10 +109,10 @@ func (m *manual) command(c *command) {
 		m.line(".TP\n%s", strings.TrimRight(`\fB`+roff(name)+`\fR \fI`+roff(placeholder)+`\fR`, " "))
 		m.line("%s", roff(usage))
 	})
-	if len(c.examples) > 0 {
+	if len(c.Examples) > 0 {
 		m.paragraph()
 		m.line("Examples:")
-		m.examples(c.examples)
+		m.examples(c.Examples)
 	}
 }
 
@@ -125,7 +130,7 @@ func (m *manual) text(s string) {
 	}
 }
 
-func (m *manual) examples(examples []example) {
+func (m *manual) examples(examples []Example) {
 	var lines []string
 	for _, e := range examples {
 		lines = append(lines, strings.TrimRight(e.String(), " \n"))

@@ -1,59 +1,60 @@
-package main
+package cli
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 )
 
-// completeName is the command by which a shell asks what may follow: ibft complete WORD..., the last word as far as
+// completeName is the command by which a shell asks what may follow: PROGRAM complete WORD..., the last word as far as
 // it is typed. People have no use for it, so no help names it.
 const completeName = "complete"
 
 // askFiles is the line that asks the shell to complete the names of files as well.
 const askFiles = "@files"
 
-// candidate is what a word may become, and what that means.
-type candidate struct{ word, about string }
+// Candidate is what a word may become, and what that means.
+type Candidate struct{ Word, About string }
 
-func completionCommand() *command {
-	c := newCommand("completion", "print what makes a shell complete ibft's words", "bash|zsh|fish")
-	c.text = "It knows commands, flags, their values, and the fields of a table."
-	c.examples = []example{
-		{". <(ibft completion bash)", "for this shell"},
-		{"ibft completion bash > /usr/share/bash-completion/completions/ibft", ""},
-		{"ibft completion zsh > /usr/share/zsh/vendor-completions/_ibft", ""},
-		{"ibft completion fish > /usr/share/fish/vendor_completions.d/ibft.fish", ""},
+func (p *Program) completionCommand() *Command {
+	c := NewCommand("completion", "print what makes a shell complete "+p.Name+"'s words", "bash|zsh|fish")
+	c.Text = "It knows commands, flags and their values."
+	c.Max = 1
+	shells := [...]struct{ name, script, file string }{
+		{"bash", bashCompletion, "/usr/share/bash-completion/completions/PROGRAM"},
+		{"zsh", zshCompletion, "/usr/share/zsh/vendor-completions/_PROGRAM"},
+		{"fish", fishCompletion, "/usr/share/fish/vendor_completions.d/PROGRAM.fish"},
 	}
-	c.max = 1
-	scripts := map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}
-	c.complete = func(string) []candidate {
-		var all []candidate
-		for _, name := range slices.Sorted(maps.Keys(scripts)) {
-			all = append(all, candidate{name, ""})
-		}
-		return all
+	c.Examples = []Example{{". <(" + p.Name + " completion bash)", "for this shell"}}
+	var all []Candidate
+	for _, s := range shells {
+		all = append(all, Candidate{Word: s.name})
+		c.Examples = append(c.Examples, Example{p.named("PROGRAM completion " + s.name + " > " + s.file)})
 	}
-	c.run = func(_ context.Context, rest []string, std stdio) error {
-		if len(rest) == 1 && scripts[rest[0]] != "" {
-			_, err := io.WriteString(std.out, scripts[rest[0]])
-			return err
+	c.Complete = func(string) []Candidate { return all }
+	c.Run = func(_ context.Context, rest []string, std IO) error {
+		for _, s := range shells {
+			if len(rest) == 1 && rest[0] == s.name {
+				_, err := io.WriteString(std.Out, p.named(s.script))
+				return err
+			}
 		}
-		return usageError{errors.New("completion: wants bash, zsh or fish, see ibft completion --help")}
+		return c.Misused("wants bash, zsh or fish")
 	}
 	return c
 }
 
+// named returns text with the program's name.
+func (p *Program) named(text string) string { return strings.ReplaceAll(text, "PROGRAM", p.Name) }
+
 // complete prints the candidates for the last of words, one a line, with a tab before what it means.
-func complete(words []string, w io.Writer) error {
+func (p *Program) complete(words []string, w io.Writer) error {
 	var b strings.Builder
-	candidates, files := candidates(words)
+	candidates, files := p.candidates(words)
 	for _, c := range candidates {
-		b.WriteString(strings.TrimRight(c.word+"\t"+c.about, "\t") + "\n")
+		b.WriteString(strings.TrimRight(c.Word+"\t"+c.About, "\t") + "\n")
 	}
 	if files {
 		b.WriteString(askFiles + "\n")
@@ -63,15 +64,15 @@ func complete(words []string, w io.Writer) error {
 }
 
 // candidates returns what the last of words may be, and whether it may be the name of a file.
-func candidates(words []string) (found []candidate, files bool) {
+func (p *Program) candidates(words []string) (found []Candidate, files bool) {
 	word := ""
 	if n := len(words); n > 0 {
 		word, words = words[n-1], words[:n-1]
 	}
 	if len(words) == 0 || words[0] == "help" {
-		return startingWith(word, append(commandNames(), candidate{"help", "say more about a command"})), false
+		return startingWith(word, append(p.commandNames(), Candidate{"help", "say more about a command"})), false
 	}
-	c := findCommandNamed(words[0])
+	c := p.command(words[0])
 	if c == nil {
 		return nil, false
 	}
@@ -86,7 +87,7 @@ func candidates(words []string) (found []candidate, files bool) {
 	if name, value, ok := strings.Cut(word, "="); ok && strings.HasPrefix(name, "-") {
 		found, files = c.flagValues(name, value)
 		for i := range found {
-			found[i].word = name + "=" + found[i].word
+			found[i].Word = name + "=" + found[i].Word
 		}
 		return found, files
 	}
@@ -98,32 +99,32 @@ func candidates(words []string) (found []candidate, files bool) {
 	if strings.HasPrefix(word, "-") {
 		return startingWith(word, c.flagNames()), false
 	}
-	if c.complete != nil {
-		found = startingWith(word, c.complete(word))
+	if c.Complete != nil {
+		found = startingWith(word, c.Complete(word))
 	}
-	return found, len(found) == 0 && c.max > 0
+	return found, len(found) == 0 && c.Max > 0
 }
 
-func commandNames() []candidate {
-	var all []candidate
-	for _, c := range commands() {
-		all = append(all, candidate{c.Name(), c.about})
+func (p *Program) commandNames() []Candidate {
+	var all []Candidate
+	for _, c := range p.all() {
+		all = append(all, Candidate{c.Name(), c.About})
 	}
 	return all
 }
 
-func (c *command) flagNames() []candidate {
-	all := []candidate{{"--help", "say how to use it"}}
+func (c *Command) flagNames() []Candidate {
+	all := []Candidate{{"--help", "say how to use it"}}
 	c.VisitAll(func(f *flag.Flag) {
 		name, usage := flagUsage(f)
 		name, _, _ = strings.Cut(name, " ")
-		all = append(all, candidate{name, usage})
+		all = append(all, Candidate{name, usage})
 	})
 	return all
 }
 
 // flagValues returns what the value of a flag may be.
-func (c *command) flagValues(name, value string) (found []candidate, files bool) {
+func (c *Command) flagValues(name, value string) (found []Candidate, files bool) {
 	f, ok := c.takesValue(strings.TrimLeft(name, "-"))
 	if !ok {
 		return nil, false
@@ -137,21 +138,21 @@ func (c *command) flagValues(name, value string) (found []candidate, files bool)
 	if i := strings.LastIndexByte(value, ','); ch.list && i >= 0 {
 		before = value[:i+1]
 	}
-	var all []candidate
+	var all []Candidate
 	for _, n := range ch.names {
-		all = append(all, candidate{before + n, ""})
+		all = append(all, Candidate{before + n, ""})
 	}
 	return startingWith(value, all), false
 }
 
-func startingWith(word string, all []candidate) []candidate {
-	return slices.DeleteFunc(all, func(c candidate) bool { return !strings.HasPrefix(c.word, word) })
+func startingWith(word string, all []Candidate) []Candidate {
+	return slices.DeleteFunc(all, func(c Candidate) bool { return !strings.HasPrefix(c.Word, word) })
 }
 
-// The scripts ask ibft itself, so they know what the ibft knows that is installed.
+// The scripts ask the program itself, so they know what that one knows which is installed.
 const (
-	bashCompletion = `# bash completion of ibft; made by "ibft completion bash".
-_ibft() {
+	bashCompletion = `# bash completion of PROGRAM; made by "PROGRAM completion bash".
+_PROGRAM() {
 	local IFS=$'\n' line word="${COMP_WORDS[COMP_CWORD]}"
 	COMPREPLY=()
 	if [[ $word == = ]]; then
@@ -169,11 +170,11 @@ _ibft() {
 		compopt -o nospace
 	fi
 }
-complete -F _ibft ibft
+complete -F _PROGRAM PROGRAM
 `
-	zshCompletion = `#compdef ibft
-# zsh completion of ibft; made by "ibft completion zsh".
-_ibft() {
+	zshCompletion = `#compdef PROGRAM
+# zsh completion of PROGRAM; made by "PROGRAM completion zsh".
+_PROGRAM() {
 	local line files
 	local -a found
 	for line in ${(f)"$(${words[1]} ` + completeName + ` ${(Q)words[2,CURRENT]} 2>/dev/null)"}; do
@@ -188,19 +189,19 @@ _ibft() {
 	if [[ ${#found} -eq 1 && $found[1] == *= ]]; then
 		compadd -S '' -- $found
 	elif [[ ${#found} -gt 0 ]]; then
-		_describe ibft found
+		_describe PROGRAM found
 	fi
 	[[ -n $files ]] && _files
 	return 0
 }
-if [[ $funcstack[1] == _ibft ]]; then
-	_ibft "$@"
+if [[ $funcstack[1] == _PROGRAM ]]; then
+	_PROGRAM "$@"
 else
-	compdef _ibft ibft
+	compdef _PROGRAM PROGRAM
 fi
 `
-	fishCompletion = `# fish completion of ibft; made by "ibft completion fish".
-function __ibft_complete
+	fishCompletion = `# fish completion of PROGRAM; made by "PROGRAM completion fish".
+function __PROGRAM_complete
 	set -l words (commandline -opc) (commandline -ct)
 	for line in ($words[1] ` + completeName + ` $words[2..-1] 2>/dev/null)
 		if test "$line" = ` + askFiles + `
@@ -210,6 +211,6 @@ function __ibft_complete
 		end
 	end
 end
-complete -c ibft -f -a '(__ibft_complete)'
+complete -c PROGRAM -f -a '(__PROGRAM_complete)'
 `
 )
