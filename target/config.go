@@ -126,6 +126,11 @@ type Target struct {
 	// reached; none means all.
 	PortalGroups []uint16
 
+	// TellAttentions has initiators told of unit attention conditions, such as a
+	// resized disk, by asynchronous messages, at most a second later. Without it
+	// they find out by their next command.
+	TellAttentions bool
+
 	// Redirect, if set, sends initiators to another address in place of letting
 	// them in.
 	Redirect *Redirect

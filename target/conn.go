@@ -223,5 +223,6 @@ func (c *conn) watch(now time.Time) {
 		c.sess.drop(fmt.Errorf("%w: a command is missing", errStalled))
 	}
 	c.expire(limit)
+	c.tellAttentions()
 	c.watchPing(now)
 }

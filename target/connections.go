@@ -210,7 +210,13 @@ func (s *session) leftBehind(c *conn) bool {
 // drop ends the session for a reason, of which the first counts.
 func (s *session) drop(reason error) {
 	s.mu.Lock()
+	first := s.dropped == nil
 	conns := s.markDropped(reason)
+	if first && (errors.Is(reason, errDisconnected) || errors.Is(reason, errColdReset)) {
+		conns = slices.DeleteFunc(conns, func(c *conn) bool { // those whose initiator can be told
+			return c.serving.Load() && c.spawn(func() { c.farewell(reason) })
+		})
+	}
 	s.mu.Unlock()
 	for _, c := range conns {
 		c.close(reason)

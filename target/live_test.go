@@ -116,7 +116,7 @@ func TestDisconnectEndsOneSession(t *testing.T) {
 	if err := srv.Disconnect(now, goes.res.TSIH); err != nil {
 		t.Fatal(err)
 	}
-	goes.expectClosed()
+	goes.expectDropped()
 	stays.ping()
 	if err := srv.Disconnect(now, goes.res.TSIH); !errors.Is(err, target.ErrNoSession) {
 		t.Errorf("the same again: %v, want ErrNoSession", err)

@@ -87,10 +87,6 @@ func (c *conn) askToLogOut(within time.Duration) {
 		c.close(errShutdown)
 		return
 	}
-	seconds := (within + time.Second - 1) / time.Second
-	c.out.send(c.sess, &iscsi.AsyncMessage{
-		Event:  iscsi.AsyncLogout,
-		Param3: uint16(min(seconds, 1<<16-1)),
-	}, nil)
+	c.out.send(c.sess, &iscsi.AsyncMessage{Event: iscsi.AsyncLogout, Param3: seconds(within)}, nil)
 	c.push()
 }

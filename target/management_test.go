@@ -134,8 +134,8 @@ func TestResetReachesOthers(t *testing.T) {
 	if r := b.manage(iscsi.TargetColdReset, nil); r != iscsi.TaskFunctionComplete {
 		t.Errorf("TARGET COLD RESET: %v", r)
 	}
-	a.expectClosed()
-	b.expectClosed()
+	a.expectDropped()
+	b.expectDropped()
 }
 
 // TestAbortTaskSetSparesOthers aborts what one session does on one unit, and

@@ -13,6 +13,7 @@ type nexus struct {
 	s *session
 
 	attention atomic.Bool   // attentions is not empty
+	unheard   atomic.Bool   // the newest of attentions has not been told of by a message
 	demand    atomic.Uint32 // the permission that reservations ask of its commands
 	access    atomic.Uint32 // the state of its target port group
 	meter     meter
@@ -31,6 +32,7 @@ func (u *unit) join(s *session) *nexus {
 	defer u.mu.Unlock()
 	u.nexuses[n] = struct{}{}
 	n.alert(scsi.ASCPowerOnOrReset)
+	n.unheard.Store(false) // every initiator expects it
 	n.enforce()
 	n.access.Store(uint32(u.groups[s.port.group].state))
 	return n
@@ -56,6 +58,7 @@ func (n *nexus) alert(asc scsi.ASC) {
 	}
 	n.attentions = append(n.attentions, asc)
 	n.attention.Store(true)
+	n.unheard.Store(true)
 }
 
 // alertOthers establishes a unit attention condition for every nexus but one,

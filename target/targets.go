@@ -36,7 +36,9 @@ type targetSettings struct {
 	access        *Access
 	portalGroups  []uint16 // none: all
 	redirect      *Redirect
-	draining      bool // takes no logins; set under Server.mu
+
+	tellsAttentions bool
+	draining        bool // takes no logins; set under Server.mu
 }
 
 // unitSet is a target's units. Nobody changes one.
@@ -75,7 +77,7 @@ func (s *Server) newTarget(cfg *Target) (*target, error) {
 func newSettings(cfg *Target) *targetSettings {
 	s := &targetSettings{
 		alias: cfg.Alias, chap: cloneCHAP(cfg.CHAP), allowed: slices.Clone(cfg.AllowedInitiators), access: accessOf(cfg),
-		portalGroups: slices.Clone(cfg.PortalGroups),
+		portalGroups: slices.Clone(cfg.PortalGroups), tellsAttentions: cfg.TellAttentions,
 	}
 	for _, i := range cfg.InitiatorCHAP {
 		s.initiatorCHAP = append(s.initiatorCHAP, InitiatorCHAP{i.Initiator, cloneCHAP(i.CHAP)})
