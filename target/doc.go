@@ -51,7 +51,12 @@
 // (op_reserve.go), which is written to a file (prstate.go) before it holds.
 //
 // Memory is never taken by what a length on the wire says: a task holds the
-// bursts that it has asked for, a session at most its command window of tasks.
+// bursts that it has asked for, a session at most its command window of tasks, and
+// the server what MemoryLimit says, beyond which sessions get one command at a
+// time carried out (buffer.go).
+//
+// Who may use what is decided at login for a target and its LUNs (access.go), by
+// the portal group that the connection came by (portals.go).
 //
 // # Changes while it serves
 //
@@ -61,6 +66,11 @@
 // who asks (list.go, metrics.go). A session's PDUs can be looked at (trace.go).
 //
 // # Limits
+//
+// After a header digest error the connection ends at every error recovery level:
+// nothing says where the next PDU begins. Task management functions do not wait
+// until responses on a session's other connections are acknowledged, and
+// TaskReporting is RFC3720 alone.
 //
 // Transitions between access states are immediate. Commands that PREEMPT AND ABORT
 // or a reset aborts end without a status (TAS is 0).

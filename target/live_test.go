@@ -82,7 +82,7 @@ func (c *client) expectClosedAfter(stop func()) {
 	c.t.Helper()
 	c.ping()
 	stop()
-	c.expectClosed()
+	c.expectDropped()
 }
 
 func TestDrainLetsNobodyIn(t *testing.T) {
