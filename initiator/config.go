@@ -39,6 +39,9 @@ type Config struct {
 
 	// Dialer connects; nil is a net.Dialer.
 	Dialer Dialer
+	// Tap, unless nil, is asked for what is to see a new connection's PDUs, from the
+	// first on. It sees CHAP responses, too.
+	Tap func(net.Conn) iscsi.Tap
 	// Logger hears of redirects and of what is odd; nil discards. Secrets are
 	// never logged.
 	Logger *slog.Logger

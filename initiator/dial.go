@@ -75,6 +75,9 @@ func loginAt(ctx context.Context, cfg *Config, addr iscsi.TargetAddress, discove
 		return nil, err
 	}
 	conn := iscsi.NewConn(nc)
+	if cfg.Tap != nil {
+		conn.SetTap(cfg.Tap(nc))
+	}
 	result, err := iscsi.Login(ctx, conn, iscsi.InitiatorConfig{
 		InitiatorName: cfg.Initiator, TargetName: cfg.Target, Discovery: discovery,
 		ISID: cfg.ISID, CmdSN: firstCmdSN, CHAP: cfg.CHAP, Offer: cfg.Offer,
