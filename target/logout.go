@@ -23,14 +23,16 @@ func (c *conn) logout(r *request) error {
 		s.mu.Unlock()
 		return c.logOut(&p, conns, errLoggedOut)
 	case p.Reason == iscsi.LogoutRecovery && s.params.ErrorRecoveryLevel < 2:
-		return c.logoutResponse(&p, iscsi.LogoutRecoveryNotSupported)
+		c.logoutResponse(&p, iscsi.LogoutRecoveryNotSupported)
+		return nil
 	}
 	s.mu.Lock()
 	named := s.conns[p.CID]
 	s.mu.Unlock()
 	switch {
 	case named == nil:
-		return c.logoutResponse(&p, iscsi.LogoutCIDNotFound)
+		c.logoutResponse(&p, iscsi.LogoutCIDNotFound)
+		return nil
 	case p.Reason == iscsi.LogoutRecovery:
 		return c.logOut(&p, []*conn{named}, errRecovery)
 	}
@@ -61,7 +63,7 @@ func (c *conn) logOut(p *iscsi.LogoutRequest, conns []*conn, reason error) error
 		if self && reason == errLoggedOut {
 			c.abandon()
 		}
-		_ = c.logoutResponse(p, iscsi.LogoutClosed)
+		c.logoutResponse(p, iscsi.LogoutClosed)
 		c.push()
 		if self {
 			c.close(reason)
@@ -71,13 +73,12 @@ func (c *conn) logOut(p *iscsi.LogoutRequest, conns []*conn, reason error) error
 }
 
 // logoutResponse answers.
-func (c *conn) logoutResponse(p *iscsi.LogoutRequest, result iscsi.LogoutResult) error {
+func (c *conn) logoutResponse(p *iscsi.LogoutRequest, result iscsi.LogoutResult) {
 	params := &c.sess.params
 	c.out.send(c.sess, &iscsi.LogoutResponse{
 		Response: result, ITT: p.ITT,
 		Time2Wait: uint16(params.DefaultTime2Wait), Time2Retain: uint16(params.DefaultTime2Retain),
 	}, nil)
-	return nil
 }
 
 // askToLogOut asks the initiator to end the session, as the server is about to

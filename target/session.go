@@ -43,14 +43,14 @@ type session struct {
 	turn sync.Mutex // of workers that read, when memory is short
 
 	mu         sync.Mutex
-	alias      string              // the initiator's, for people
-	conns      map[uint16]*conn    // by CID
-	lingering  []*conn             // that are over and have left something behind
-	holders    int                 // connections that have not detached: the last one ends the session
-	dropped    error               // why all of it is to end; nil: it is not
-	ending     chan struct{}       // closed when dropped is set
-	expCmdSN   uint32              //
-	maxCmdSN   uint32              //
+	alias      string           // the initiator's, for people
+	conns      map[uint16]*conn // by CID
+	lingering  []*conn          // that are over and have left something behind
+	holders    int              // connections that have not detached: the last one ends the session
+	dropped    error            // why all of it is to end; nil: it is not
+	ending     chan struct{}    // closed when dropped is set
+	expCmdSN   uint32
+	maxCmdSN   uint32
 	kept       map[uint32]*request // received early, by CmdSN; nil to skip one
 	tasks      map[uint32]*task    // by ITT
 	starts     uint64              // tasks started so far
@@ -59,9 +59,9 @@ type session struct {
 	ordered    bool                // one of them is ORDERED
 	dormant    []*task             // tasks that wait for others, in order
 	gapSince   int64               // since when kept has been waiting, Unix nanoseconds
-	lastTTT    uint32              //
-	solicited  int                 // bytes of R2Ts outstanding
-	starved    []taskRef           // tasks that wait for solicited to fall
+	lastTTT    uint32
+	solicited  int       // bytes of R2Ts outstanding
+	starved    []taskRef // tasks that wait for solicited to fall
 	taskEnded  *sync.Cond
 }
 
