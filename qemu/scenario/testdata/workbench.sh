@@ -66,6 +66,8 @@ sg_persist --out --reserve --param-rk=0xa1 --prout-type=1 "$path1"
 sg_persist --in --read-reservation "$path2" | grep 'Write Exclusive'
 dd if=/dev/zero of="$path1" bs=4096 count=1 oflag=direct status=none
 refused dd if=/dev/zero of="$path2" bs=4096 count=1 oflag=direct status=none
+sg_persist --in --read-full-status "$path2" | grep -c 'Relative port address'
+sg_persist --in --report-capabilities "$path2" | grep -i 'persist through power loss capable'
 sg_persist --out --preempt --param-rk=0xb2 --param-sark=0xa1 --prout-type=1 "$path2"
 dd if=/dev/zero of="$path2" bs=4096 count=1 oflag=direct status=none
 refused dd if=/dev/zero of="$path1" bs=4096 count=1 oflag=direct status=none
