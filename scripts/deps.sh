@@ -22,6 +22,8 @@ test   qemu-block-extra .
 test   nbdkit           a server of disks behind our target, beside qemu-nbd
 test   tgt              a target, served to our initiator
 test   istgt            another target, served to our initiator
+test   open-isns-server a name server, and the next one its client
+test   open-isns-utils  .
 test   fdisk            checks our partition tables
 test   xfsprogs         makes file systems for us to find; so do the next ones
 test   btrfs-progs      .
