@@ -32,40 +32,35 @@ type Result struct {
 // Err returns nil for a command that succeeded, else an *scsi.Error.
 func (r *Result) Err() error { return scsi.ResultError(r.Status, r.Sense) }
 
-// Execute runs a command, whatever its status comes to: see Result.Err. An error
-// means that the command has no status. If ctx ends, the command is aborted. Unit
-// attentions are results like others.
-func (s *Session) Execute(ctx context.Context, cmd Command) (Result, error) {
+// execute runs a command; sent says that the target may know of it.
+func (s *nexus) execute(ctx context.Context, cmd *Command) (r Result, sent bool, err error) {
 	c := s.begin(ctx)
 	defer s.finish(c)
-	r, err := c.execute(&cmd)
-	if err != nil {
-		return Result{}, s.wrap(fmt.Sprintf("%s on LUN %v", cmd.CDB.Name(), cmd.LUN), err)
-	}
-	return r, nil
+	return c.execute(cmd)
 }
 
-func (c *call) execute(cmd *Command) (Result, error) {
-	if _, err := c.start(cmd, 0, true); err != nil {
-		return Result{}, err
+func (c *call) execute(cmd *Command) (r Result, sent bool, err error) {
+	if sent, err = c.start(cmd, 0, true); err != nil {
+		return Result{}, sent, err
 	}
 	t, err := c.wait()
 	if err != nil {
-		return Result{}, c.giveUp(err)
+		return Result{}, true, c.giveUp(err)
 	}
-	r := Result{Status: t.status, Residual: t.residual}
+	r = Result{Status: t.status, Residual: t.residual}
 	if len(t.sense) > 0 {
 		r.Sense = append(r.Sense, t.sense...)
 	}
 	err = t.err
 	c.release(t)
-	return r, err
+	return r, true, err
 }
 
 // start sends a command. With block it waits for its turn, and must not have other
 // commands in flight: the data that these want is not sent meanwhile. Without, it
 // returns false if the command cannot be sent at once. What it wrote goes out with
-// the next wait at the latest. chunk comes back in the task.
+// the next wait at the latest. ok with an error says that some of the command may
+// have been sent. chunk comes back in the task.
 func (c *call) start(cmd *Command, chunk int, block bool) (ok bool, err error) {
 	if err := checkBuffers(cmd); err != nil {
 		return false, err
@@ -89,7 +84,7 @@ func (c *call) start(cmd *Command, chunk int, block bool) (ok bool, err error) {
 	c.unsent = true
 	if err != nil {
 		s.fail(err)
-		return false, c.giveUp(s.cause())
+		return true, c.giveUp(s.cause())
 	}
 	return true, nil
 }
@@ -131,7 +126,7 @@ func (c *call) claim(block bool) (*task, error) {
 }
 
 // tryClaim is claim without waiting.
-func (s *Session) tryClaim() *task {
+func (s *nexus) tryClaim() *task {
 	select {
 	case s.turn <- struct{}{}:
 	default:
@@ -174,6 +169,6 @@ func (c *call) awaitWindow() error {
 	return nil
 }
 
-func (s *Session) windowOpen() bool {
+func (s *nexus) windowOpen() bool {
 	return !iscsi.SNLess(s.maxCmdSN.Load(), s.nextCmdSN.Load())
 }

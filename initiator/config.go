@@ -22,6 +22,9 @@ type Config struct {
 	// Portal is the target's address as "host:port", an IPv6 address in brackets.
 	// Without a port it is 3260.
 	Portal string
+	// Portals are further ones of the same target, to be tried in order when the
+	// login at Portal fails.
+	Portals []string
 	// ISID identifies the session among those of this initiator; a live session
 	// with the same one is replaced at the target. Zero is a random one.
 	ISID iscsi.ISID
@@ -36,6 +39,7 @@ type Config struct {
 	// target allows as many; 0 is 128, and the most is 1024.
 	MaxCommands int
 	Timeouts    Timeouts
+	Recovery    Recovery
 
 	// Dialer connects; nil is a net.Dialer.
 	Dialer Dialer
@@ -65,8 +69,23 @@ type Timeouts struct {
 	// connection is given up; 0 is 30 s.
 	Send time.Duration
 	// Ping is how often to ask the target whether it is there. If it has said
-	// nothing at all a period later, the connection is given up. 0 is never.
+	// nothing at all a period later, the connection is given up. 0 is never, with
+	// Recovery 5 s; negative is never.
 	Ping time.Duration
+}
+
+// Recovery says what becomes of a session whose connection is lost. The zero value
+// gives the session up.
+type Recovery struct {
+	// Limit is how long after the loss calls wait for the connection to be back;
+	// negative is as long as their contexts let them. Logging in again goes on
+	// beyond it, until Close. 0 is not to log in again.
+	Limit time.Duration
+	// MaxDelay bounds the pauses between failed logins, which begin short and
+	// double; 0 is 5 s.
+	MaxDelay time.Duration
+	// Repeats is how often one call sends a command again; 0 is 8.
+	Repeats int
 }
 
 const (
@@ -89,8 +108,10 @@ func (c Config) withDefaults(discovery bool) (Config, error) {
 	} else if c.Target == "" {
 		errs = append(errs, errors.New("no target name given"))
 	}
-	if _, err := iscsi.ParseTargetAddress(c.Portal); err != nil {
-		errs = append(errs, fmt.Errorf("portal: %w", err))
+	for _, p := range c.portals() {
+		if _, err := iscsi.ParseTargetAddress(p); err != nil {
+			errs = append(errs, fmt.Errorf("portal: %w", err))
+		}
 	}
 	if c.ISID == (iscsi.ISID{}) {
 		c.ISID = iscsi.RandomISID(0)
@@ -103,6 +124,11 @@ func (c Config) withDefaults(discovery bool) (Config, error) {
 	t.Abort = cmp.Or(t.Abort, 5*time.Second)
 	t.Logout = cmp.Or(t.Logout, 2*time.Second)
 	t.Send = cmp.Or(t.Send, 30*time.Second)
+	if c.Recovery.Limit != 0 {
+		t.Ping = cmp.Or(t.Ping, 5*time.Second)
+	}
+	c.Recovery.MaxDelay = cmp.Or(c.Recovery.MaxDelay, 5*time.Second)
+	c.Recovery.Repeats = cmp.Or(c.Recovery.Repeats, 8)
 	if c.Dialer == nil {
 		c.Dialer = &net.Dialer{}
 	}
@@ -111,3 +137,6 @@ func (c Config) withDefaults(discovery bool) (Config, error) {
 	}
 	return c, errors.Join(errs...)
 }
+
+// portals returns all addresses of the target.
+func (c *Config) portals() []string { return append([]string{c.Portal}, c.Portals...) }

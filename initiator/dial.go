@@ -15,19 +15,20 @@ const (
 	firstCmdSN = 1
 )
 
-// Dial logs in and returns the session. It follows redirects. The login at each
-// portal must end within Timeouts.Login and ctx, which does not matter afterwards.
-// The caller must Close the session.
+// Dial logs in and returns the session. It tries the portals in order and follows
+// redirects. The login at each portal must end within Timeouts.Login and ctx, which
+// does not matter afterwards. The caller must Close the session.
 func Dial(ctx context.Context, config Config) (*Session, error) {
 	cfg, err := config.withDefaults(false)
 	if err != nil {
-		return nil, &Error{Op: "log in", Target: cfg.Target, Portal: cfg.Portal, Err: err}
+		return nil, cfg.wrap("log in", cfg.Portal, err)
 	}
-	l, err := login(ctx, &cfg, false)
+	way := cfg.way()
+	l, err := way.login(ctx, &cfg, false)
 	if err != nil {
 		return nil, err
 	}
-	return newSession(&cfg, l), nil
+	return newSession(&cfg, way, newNexus(&cfg, l)), nil
 }
 
 // loggedIn is a connection after its login.
@@ -37,16 +38,56 @@ type loggedIn struct {
 	result iscsi.InitiatorResult
 }
 
-// login connects and logs in, where the target sends it.
-func login(ctx context.Context, cfg *Config, discovery bool) (*loggedIn, error) {
-	op := "log in"
+// way is the portals of a target.
+type way struct {
+	portals []iscsi.TargetAddress
+	first   int // to be tried
+}
+
+// way returns the portals, which withDefaults has checked.
+func (c *Config) way() *way {
+	w := &way{}
+	for _, p := range c.portals() {
+		if a, err := iscsi.ParseTargetAddress(p); err == nil {
+			w.portals = append(w.portals, a)
+		}
+	}
+	return w
+}
+
+// login logs in at the first portal that lets it, which will then be the first to
+// be tried again.
+func (w *way) login(ctx context.Context, cfg *Config, discovery bool) (*loggedIn, error) {
+	var errs []error
+	for i := range w.portals {
+		i = (w.first + i) % len(w.portals)
+		l, err := follow(ctx, cfg, &w.portals[i], discovery)
+		if err == nil {
+			w.first = i
+			return l, nil
+		}
+		if errs = append(errs, err); ctx.Err() != nil {
+			break
+		}
+	}
+	if len(errs) == 1 {
+		return nil, errs[0]
+	}
+	return nil, &Error{Op: loginOp(discovery) + fmt.Sprintf(" at %d portals", len(errs)), Target: cfg.Target, Err: errors.Join(errs...)}
+}
+
+func loginOp(discovery bool) string {
 	if discovery {
-		op = "log in for discovery"
+		return "log in for discovery"
 	}
-	addr, err := iscsi.ParseTargetAddress(cfg.Portal)
-	if err != nil {
-		return nil, &Error{Op: op, Target: cfg.Target, Portal: cfg.Portal, Err: err}
-	}
+	return "log in"
+}
+
+// follow logs in at a portal or where it sends the login. A redirect for good
+// changes the portal.
+func follow(ctx context.Context, cfg *Config, portal *iscsi.TargetAddress, discovery bool) (*loggedIn, error) {
+	addr, op := *portal, loginOp(discovery)
+	good := true // all redirects so far were
 	for range maxRedirects + 1 {
 		l, err := loginAt(ctx, cfg, addr, discovery)
 		if err == nil {
@@ -54,16 +95,16 @@ func login(ctx context.Context, cfg *Config, discovery bool) (*loggedIn, error) 
 		}
 		var refused *iscsi.LoginError
 		if !errors.As(err, &refused) || refused.Redirect.Host == "" {
-			return nil, &Error{Op: op, Target: cfg.Target, Portal: addr.HostPort(), Err: err}
+			return nil, cfg.wrap(op, addr.HostPort(), err)
 		}
 		cfg.Logger.Info("target redirects", "target", cfg.Target, "from", addr.HostPort(),
 			"to", refused.Redirect.HostPort(), "status", refused.Status)
 		addr = refused.Redirect
+		if good = good && refused.Status == iscsi.StatusMovedPermanently; good {
+			*portal = addr
+		}
 	}
-	return nil, &Error{
-		Op: op, Target: cfg.Target, Portal: addr.HostPort(),
-		Err: fmt.Errorf("more than %d redirects in a row", maxRedirects),
-	}
+	return nil, cfg.wrap(op, addr.HostPort(), fmt.Errorf("more than %d redirects in a row", maxRedirects))
 }
 
 // loginAt logs in at one address.

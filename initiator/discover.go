@@ -15,7 +15,8 @@ const (
 	maxStray = 64
 )
 
-// Discover asks the portal for its targets (SendTargets; RFC 7143, appendix C).
+// Discover asks the first portal that answers for its targets (SendTargets; RFC
+// 7143, appendix C).
 // Config.Target does not matter. A target that the portal names without an address
 // gets the portal's.
 func Discover(ctx context.Context, config Config) ([]iscsi.TargetRecord, error) {
@@ -23,7 +24,7 @@ func Discover(ctx context.Context, config Config) ([]iscsi.TargetRecord, error) 
 	if err != nil {
 		return nil, &Error{Op: "discover targets", Portal: cfg.Portal, Err: err}
 	}
-	l, err := login(ctx, &cfg, true)
+	l, err := cfg.way().login(ctx, &cfg, true)
 	if err != nil {
 		return nil, err
 	}

@@ -45,13 +45,24 @@
 // does not answer that either loses the connection after Timeouts.Abort. After a
 // call has returned, nothing touches its buffers.
 //
-// A session whose connection is lost stays lost: all its commands, outstanding and
-// later, fail with an error that wraps ErrConnectionLost. It is not logged in
-// again; whether a write that failed so has happened is not known. Dial anew, with
-// the same ISID to replace what the target may have left of the old session.
+// Without Config.Recovery a session whose connection is lost stays lost: all its
+// commands, outstanding and later, fail with an error that wraps ErrConnectionLost;
+// whether a write that failed so has happened is not known.
+//
+// With it the session logs in again, at any of its portals, with the same ISID, so
+// that the target ends what it still had of the old login. Commands that may be
+// executed twice are sent again; of others the error wraps ErrOutcomeUnknown. Before
+// a LUN is used in a new login, its identity is compared with what it was: see
+// ErrOtherDisk. A call waits no longer than its context and Recovery.Limit allow; its
+// error is then a *LostError with what happened before. Connections that are lost
+// without a word are found by pings.
+//
+// Unit attentions are taken by LUN's methods and told to LUN.OnAttention;
+// Execute returns them as results.
 //
 // # Where to start reading
 //
-// dial.go for the login, session.go and command.go for a command's way out,
-// receive.go for its way back, transfer.go for how LUNs pipeline.
+// dial.go for the login; nexus.go and command.go for a command's way out, receive.go
+// for its way back; session.go and recover.go for what outlives a connection; path.go
+// for how a LUN finds its session, transfer.go for how it pipelines.
 package initiator

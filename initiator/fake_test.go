@@ -1,6 +1,7 @@
 package initiator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -34,9 +35,11 @@ type fakes struct {
 	t       testing.TB
 	scripts []script
 	access  func(iscsi.LoginInfo) iscsi.Access
+	refuse  func(address string) error // connections, where it returns an error
 
 	mu    sync.Mutex
 	dials []string // addresses
+	isids []iscsi.ISID
 	wg    sync.WaitGroup
 }
 
@@ -52,6 +55,11 @@ func (f *fakes) DialContext(ctx context.Context, _, address string) (net.Conn, e
 	ours, theirs := net.Pipe()
 	n := len(f.dials)
 	f.dials = append(f.dials, address)
+	if f.refuse != nil {
+		if err := f.refuse(address); err != nil {
+			return nil, err
+		}
+	}
 	f.wg.Go(func() {
 		defer theirs.Close()
 		f.serve(context.WithoutCancel(ctx), theirs, n)
@@ -73,6 +81,9 @@ func (f *fakes) serve(ctx context.Context, nc net.Conn, n int) {
 	if err != nil || len(f.scripts) == 0 {
 		return
 	}
+	f.mu.Lock()
+	f.isids = append(f.isids, result.ISID)
+	f.mu.Unlock()
 	side := &fake{Conn: conn, login: result, statSN: result.StatSN, expCmdSN: result.CmdSN, window: 4}
 	if err := f.scripts[min(n, len(f.scripts)-1)](side); err != nil {
 		f.t.Logf("fake target: %v", err)
@@ -147,7 +158,21 @@ func (f *fake) rest() error {
 // zeroDisk is a device of zeros for a fake target: enough for OpenLUN.
 type zeroDisk struct {
 	blocks    uint64
-	attention int // unit attentions to tell before anything else
+	attention int                                  // unit attentions to tell before anything else
+	name      string                               // of the product, FAKE if empty
+	before    func(*fake, iscsi.SCSICommand) error // sees each command first; nil does not
+}
+
+var errCut = errors.New("the script cuts the connection")
+
+// cut is a zeroDisk.before that ends the connection at a command.
+func cut(at scsi.OpCode) func(*fake, iscsi.SCSICommand) error {
+	return func(_ *fake, c iscsi.SCSICommand) error {
+		if scsi.OpCode(c.CDB[0]) == at {
+			return errCut
+		}
+		return nil
+	}
 }
 
 // serve answers one command.
@@ -157,12 +182,17 @@ func (d *zeroDisk) serve(f *fake, c iscsi.SCSICommand) error {
 		return errors.Join(f.data(c, 0, p[:min(len(p), int(c.ExpectedLength))]),
 			f.reply(&iscsi.SCSIResponse{ITT: c.ITT, Underflow: true, ResidualCount: c.ExpectedLength - min(c.ExpectedLength, uint32(len(p)))}, true))
 	}
+	if d.before != nil {
+		if err := d.before(f, c); err != nil {
+			return err
+		}
+	}
 	switch {
 	case d.attention > 0:
 		d.attention--
 		return f.check(c, scsi.CheckCondition(scsi.KeyUnitAttention, scsi.ASCPowerOnOrReset))
 	case cdb.Op() == scsi.OpInquiry && cdb[1] == 0:
-		q := scsi.InquiryData{Type: scsi.TypeDisk, Vendor: "BOOTLUN", Product: "FAKE"}
+		q := scsi.InquiryData{Type: scsi.TypeDisk, Vendor: "BOOTLUN", Product: cmp.Or(d.name, "FAKE")}
 		return answer(q.Append(nil))
 	case cdb.Op() == scsi.OpTestUnitReady:
 		return f.good(c)

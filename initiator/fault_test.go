@@ -125,7 +125,7 @@ func TestFaults(t *testing.T) {
 			}
 			_, err := s.Execute(soon(t), cmd)
 			checkError(t, err, c.want)
-			if lives := s.cause() == nil; lives != c.want.lives {
+			if lives := s.cur.Load().cause() == nil; lives != c.want.lives {
 				t.Errorf("the session lives: %v", lives)
 			}
 			if c.want.lives {
@@ -301,7 +301,7 @@ func TestNoAnswer(t *testing.T) {
 		if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took != 63*time.Second {
 			t.Errorf("after %v: %v", took, err)
 		}
-		if err := s.cause(); !errors.Is(err, ErrConnectionLost) {
+		if err := s.cur.Load().cause(); !errors.Is(err, ErrConnectionLost) {
 			t.Errorf("the session: %v", err)
 		}
 	})

@@ -65,7 +65,7 @@ func (f *File) Close() error { return nil }
 // fileInfo describes a LUN.
 type fileInfo struct{ l *LUN }
 
-func (i fileInfo) Name() string       { return "lun-" + i.l.id.String() }
+func (i fileInfo) Name() string       { return "lun-" + i.l.ID().String() }
 func (i fileInfo) Size() int64        { return i.l.Size() }
 func (i fileInfo) ModTime() time.Time { return time.Time{} }
 func (i fileInfo) IsDir() bool        { return false }

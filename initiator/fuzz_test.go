@@ -40,7 +40,7 @@ func FuzzSession(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, sent []byte, write bool) {
 		ours, theirs := net.Pipe()
-		s := newSession(fuzzConfig(), &loggedIn{conn: fuzzConn(ours), result: iscsi.InitiatorResult{
+		s := newNexus(fuzzConfig(), &loggedIn{conn: fuzzConn(ours), result: iscsi.InitiatorResult{
 			Params: iscsi.DefaultParams(), CmdSN: firstCmdSN, MaxCmdSN: firstCmdSN + 7,
 		}})
 		done := make(chan struct{})
@@ -57,11 +57,11 @@ func FuzzSession(f *testing.F) {
 		if write {
 			cmd = Command{CDB: scsi.WriteCDB(0, 2), Out: buf[:1024]}
 		}
-		r, err := s.Execute(ctx, cmd)
+		r, _, err := s.execute(ctx, &cmd)
 		if err == nil && (r.Residual > 1024 || len(r.Sense) > maxSense) {
 			t.Errorf("%+v", r)
 		}
-		s.Close()
+		s.shut()
 		<-done
 		if ctx.Err() != nil {
 			t.Error("hung")

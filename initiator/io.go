@@ -22,7 +22,7 @@ func (l *LUN) ReadAt(p []byte, off int64) (int, error) {
 // dropped. At the end of the disk it returns what there is and io.EOF.
 func (l *LUN) ReadAtContext(ctx context.Context, p []byte, off int64) (int, error) {
 	if off < 0 {
-		return 0, l.wrap("read", len(p), off, errNegative)
+		return 0, l.wrapIO("read", len(p), off, errNegative)
 	}
 	if off >= l.Size() {
 		return 0, io.EOF
@@ -33,7 +33,7 @@ func (l *LUN) ReadAtContext(ctx context.Context, p []byte, off int64) (int, erro
 	}
 	n, err := l.read(ctx, p, off)
 	if err != nil {
-		return n, l.wrap("read", len(p), off, err)
+		return n, l.wrapIO("read", len(p), off, err)
 	}
 	return n, end
 }
@@ -82,7 +82,7 @@ func (l *LUN) WriteAtContext(ctx context.Context, p []byte, off int64) (n int, e
 		n, err = l.writePartial(ctx, p, off)
 	}
 	if err != nil {
-		return n, l.wrap("write", len(p), off, err)
+		return n, l.wrapIO("write", len(p), off, err)
 	}
 	return n, nil
 }
@@ -113,7 +113,7 @@ func (l *LUN) writePartial(ctx context.Context, p []byte, off int64) (int, error
 // returns, what was written before is safe. A device without the command has no
 // cache.
 func (l *LUN) Flush(ctx context.Context) error {
-	_, err := l.s.query(ctx, l.id, scsi.SynchronizeCacheCDB(0, 0), nil)
+	_, err := l.query(ctx, scsi.SynchronizeCacheCDB(0, 0), nil)
 	if e := refusal(err); e != nil && e.Sense.ASC == scsi.ASCInvalidCommand {
 		return nil
 	}
@@ -167,6 +167,6 @@ func (l *LUN) split(p []byte, off int64, scratch []byte) (e edges) {
 	return e
 }
 
-func (l *LUN) wrap(verb string, n int, off int64, err error) error {
-	return l.s.wrap(fmt.Sprintf("%s %d bytes at %d of LUN %v", verb, n, off, l.id), err)
+func (l *LUN) wrapIO(verb string, n int, off int64, err error) error {
+	return l.wrap(fmt.Sprintf("%s %d bytes at %d of LUN %v", verb, n, off, l.ID()), err)
 }

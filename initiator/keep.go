@@ -8,7 +8,7 @@ import (
 )
 
 // answer sends pings and their answers, and leaves when the target asks for it.
-func (s *Session) answer() {
+func (s *nexus) answer() {
 	var limit <-chan time.Time
 	var idle <-chan *task // while winding up: the tasks not in use
 	busy, leaving := cap(s.free), false
@@ -40,16 +40,17 @@ func (s *Session) answer() {
 }
 
 // refuseMore lets no more commands start.
-func (s *Session) refuseMore(why error) {
+func (s *nexus) refuseMore(why error) {
 	s.mu.Lock()
 	if s.refuse == nil {
 		s.refuse = why
+		s.ending.Store(true)
 	}
 	s.mu.Unlock()
 }
 
 // refused returns why no more commands are taken, or nil.
-func (s *Session) refused() error {
+func (s *nexus) refused() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.refuse
@@ -57,7 +58,7 @@ func (s *Session) refused() error {
 
 // keep watches, from tick to tick, for a write that hangs and a target that is
 // silent. It never sends, so that it cannot hang itself.
-func (s *Session) keep() {
+func (s *nexus) keep() {
 	every := time.Second
 	if ping := s.cfg.Timeouts.Ping; ping > 0 {
 		every = min(every, ping)
@@ -91,7 +92,7 @@ type stalled struct {
 
 // check fails if a write has hung for too long, or hangs though its context has
 // ended: a PDU half sent cannot be taken back.
-func (w *stalled) check(s *Session, tick time.Duration) error {
+func (w *stalled) check(s *nexus, tick time.Duration) error {
 	ctx, write := s.flush.now()
 	if ctx == nil || write != w.write {
 		w.write, w.since = write, 0
@@ -112,7 +113,7 @@ type silence struct {
 }
 
 // check pings the target after a period of silence and fails after another.
-func (p *silence) check(s *Session, tick time.Duration) error {
+func (p *silence) check(s *nexus, tick time.Duration) error {
 	period := s.cfg.Timeouts.Ping
 	if heard := s.heard.Load(); period <= 0 || heard != p.heard {
 		*p = silence{heard: heard}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"sync"
+	"sync/atomic"
 
 	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/scsi"
@@ -22,17 +22,25 @@ const (
 	maxReportedLUNs = iscsi.MaxLUN + 1
 )
 
-// LUN is a disk of a session. It is an io.ReaderAt and io.WriterAt. Its methods may
-// be called at the same time.
+// LUN is a disk. It is an io.ReaderAt and io.WriterAt. Its methods may be called at
+// the same time.
 type LUN struct {
-	s           *Session
-	id          iscsi.LUN
-	inquiry     scsi.InquiryData
-	capacity    scsi.Capacity
-	limits      scsi.BlockLimits
-	protected   bool
-	maxTransfer int // bytes in a command, whole blocks
+	paths []*path
+	turn  atomic.Uint32 // of paths of the same rank
 
+	// Set when the disk is opened.
+	opened       bool // what follows is known
+	inquiry      scsi.InquiryData
+	identifier   string
+	capacity     scsi.Capacity // but for Blocks
+	limits       scsi.BlockLimits
+	provisioning scsi.Provisioning
+	protected    bool
+	writeCache   bool
+	maxTransfer  int // bytes in a command, whole blocks
+
+	blocks    atomic.Uint64
+	attention atomic.Pointer[func(scsi.Sense)]
 	// partial is held while a block is read, changed and written back.
 	partial chan struct{}
 	// scratch holds *[]byte of two blocks.
@@ -68,84 +76,39 @@ func (s *Session) LUNs(ctx context.Context) ([]iscsi.LUN, error) {
 // and takes the unit attentions that wait. A device that becomes ready is waited
 // for. The error wraps ErrNoLUN if there is no disk.
 func (s *Session) OpenLUN(ctx context.Context, id iscsi.LUN) (*LUN, error) {
-	l := &LUN{s: s, id: id, partial: make(chan struct{}, 1)}
+	return openDisk(ctx, []*path{newPath(s, id)})
+}
+
+func openDisk(ctx context.Context, paths []*path) (*LUN, error) {
+	l := &LUN{paths: paths, partial: make(chan struct{}, 1)}
 	if err := l.open(ctx); err != nil {
-		return nil, s.wrap(fmt.Sprintf("open LUN %v", id), err)
+		return nil, l.wrap("open LUN "+l.ID().String(), err)
 	}
 	l.scratch.New = func() any {
 		b := make([]byte, 2*l.BlockSize())
 		return &b
 	}
+	l.opened = true
 	return l, nil
 }
 
 func (l *LUN) open(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{
-		l.identify, l.awaitReady, l.measure, l.readLimits, l.readProtection,
-	} {
+	var tries retry
+	for {
+		p, _, err := l.pick(ctx)
+		if err == nil {
+			break
+		}
+		if err = l.again(ctx, &tries, p, err, true); err != nil {
+			return err
+		}
+	}
+	for _, step := range []func(context.Context) error{l.readLimits, l.readProvisioning, l.readModes} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (l *LUN) identify(ctx context.Context) error {
-	b, err := l.s.query(ctx, l.id, scsi.Inquiry{Length: 96}.CDB(), make([]byte, 96))
-	if e := refusal(err); e != nil && e.Sense.ASC == scsi.ASCLUNNotSupported {
-		return fmt.Errorf("%w: %w", ErrNoLUN, err)
-	}
-	if err != nil {
-		return err
-	}
-	if l.inquiry, err = scsi.ParseInquiryData(b); err != nil {
-		return err
-	}
-	switch q := l.inquiry.Qualifier; {
-	case q != scsi.QualifierConnected:
-		return fmt.Errorf("%w: nothing is there (peripheral qualifier %d)", ErrNoLUN, q)
-	case l.inquiry.Type != scsi.TypeDisk && l.inquiry.Type != scsi.TypeCDROM:
-		return fmt.Errorf("%w but a device of type 0x%02x", ErrNoLUN, uint8(l.inquiry.Type))
-	}
-	return nil
-}
-
-func (l *LUN) awaitReady(ctx context.Context) error {
-	_, err := l.s.query(ctx, l.id, scsi.TestUnitReadyCDB(), nil)
-	return err
-}
-
-// measure asks for the capacity, the short way if the device does not know the long
-// one.
-func (l *LUN) measure(ctx context.Context) error {
-	long := make([]byte, scsi.Capacity16Length)
-	b, err := l.s.query(ctx, l.id, scsi.ReadCapacity16{Length: uint32(len(long))}.CDB(), long)
-	if err == nil {
-		l.capacity, err = scsi.ParseCapacity16(b)
-	} else if refusal(err) != nil {
-		err = l.measureShort(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	size := uint64(l.capacity.BlockLength)
-	if size == 0 || size > maxBlockSize || l.capacity.Blocks > math.MaxInt64/size {
-		return fmt.Errorf("capacity of %d blocks of %d bytes is beyond belief", l.capacity.Blocks, size)
-	}
-	l.setMaxTransfer(maxTransfer)
-	return nil
-}
-
-func (l *LUN) measureShort(ctx context.Context) error {
-	b, err := l.s.query(ctx, l.id, scsi.ReadCapacity10CDB(), make([]byte, scsi.Capacity10Length))
-	if err != nil {
-		return err
-	}
-	var tooLarge bool
-	if l.capacity, tooLarge, err = scsi.ParseCapacity10(b); err == nil && tooLarge {
-		err = errors.New("the disk is too large for READ CAPACITY(10) and does not know READ CAPACITY(16)")
-	}
-	return err
 }
 
 func (l *LUN) setMaxTransfer(bytes int) {
@@ -169,24 +132,52 @@ func (l *LUN) readLimits(ctx context.Context) error {
 	return nil
 }
 
-// readProtection asks for the WP bit; devices need not know MODE SENSE.
-func (l *LUN) readProtection(ctx context.Context) error {
+// readProvisioning asks for the Logical Block Provisioning page, which only thin
+// devices have.
+func (l *LUN) readProvisioning(ctx context.Context) error {
+	body, err := l.VPD(ctx, scsi.VPDProvisioning)
+	if refusal(err) != nil || errors.Is(err, errNoPage) {
+		return nil
+	}
+	l.provisioning = scsi.ParseProvisioning(body)
+	return err
+}
+
+// readModes asks for the WP bit and the write cache; devices need not know MODE
+// SENSE.
+func (l *LUN) readModes(ctx context.Context) error {
 	if l.inquiry.Type == scsi.TypeCDROM {
 		l.protected = true
 		return nil
 	}
-	sense := scsi.ModeSense{NoDescriptor: true, Page: scsi.ModePageAll, Length: 252}
-	b, err := l.s.query(ctx, l.id, sense.CDB(), make([]byte, 252))
-	if refusal(err) != nil {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if m, err := scsi.ParseModeData(b, false); err == nil {
+	m, err := l.modes(ctx)
+	if err == nil {
 		l.protected = m.WriteProtect
 	}
-	return nil
+	if refusal(err) != nil || errors.Is(err, errNoPage) {
+		return nil
+	}
+	return err
+}
+
+// modes reads all mode pages, and notes the write cache.
+func (l *LUN) modes(ctx context.Context) (scsi.ModeData, error) {
+	sense := scsi.ModeSense{NoDescriptor: true, Page: scsi.ModePageAll, Length: 252}
+	b, err := l.query(ctx, sense.CDB(), make([]byte, 252))
+	if err != nil {
+		return scsi.ModeData{}, err
+	}
+	m, err := scsi.ParseModeData(b, false)
+	if err != nil {
+		return m, fmt.Errorf("%w: %w", errNoPage, err)
+	}
+	pages, _ := scsi.ParseModePages(m.Pages) // those that came whole
+	for _, p := range pages {
+		if p.Page == scsi.ModePageCaching && p.Subpage == 0 {
+			l.writeCache = scsi.ParseCachingPage(p.Body).WriteCache
+		}
+	}
+	return m, nil
 }
 
 var errNoPage = errors.New("the device sent something else than the page")
@@ -196,47 +187,132 @@ var errNoPage = errors.New("the device sent something else than the page")
 // an *scsi.Error in the error.
 func (l *LUN) VPD(ctx context.Context, page scsi.VPDPage) ([]byte, error) {
 	const size = 4096
-	b, err := l.s.query(ctx, l.id, scsi.Inquiry{VPD: true, Page: page, Length: size}.CDB(), make([]byte, size))
+	b, err := l.query(ctx, scsi.Inquiry{VPD: true, Page: page, Length: size}.CDB(), make([]byte, size))
 	if err != nil {
 		return nil, err
 	}
 	body, err := scsi.ParseVPD(b, page)
 	if err != nil {
-		return nil, l.s.wrap(fmt.Sprintf("read VPD page 0x%02x of LUN %v", uint8(page), l.id), fmt.Errorf("%w: %w", errNoPage, err))
+		return nil, l.wrap(fmt.Sprintf("read VPD page 0x%02x of LUN %v", uint8(page), l.ID()), fmt.Errorf("%w: %w", errNoPage, err))
 	}
 	return body, nil
 }
 
 // refusal returns the device's error if it is one, and not a failure of the way to
-// it.
+// it. istgt refuses without saying why.
 func refusal(err error) *scsi.Error {
 	var e *scsi.Error
-	if errors.As(err, &e) && e.Status == scsi.StatusCheckCondition && e.Sense.Key == scsi.KeyIllegalRequest {
+	if errors.As(err, &e) && e.Status == scsi.StatusCheckCondition &&
+		(e.Sense.Key == scsi.KeyIllegalRequest || e.Sense.Key == scsi.KeyNoSense) {
 		return e
 	}
 	return nil
 }
 
-// ID returns the LUN's number.
-func (l *LUN) ID() iscsi.LUN { return l.id }
+// ID returns the LUN's number, by the first path.
+func (l *LUN) ID() iscsi.LUN { return l.paths[0].id }
 
-// Session returns the session that the LUN was opened in.
-func (l *LUN) Session() *Session { return l.s }
+// Session returns the session of the first path.
+func (l *LUN) Session() *Session { return l.paths[0].s }
+
+// Identifier returns the disk's name in the world, such as "naa.6001405...", from
+// the Device Identification page; "" if it has none.
+func (l *LUN) Identifier() string { return l.identifier }
 
 // Inquiry returns the device's standard INQUIRY data.
 func (l *LUN) Inquiry() scsi.InquiryData { return l.inquiry }
 
-// Capacity returns what READ CAPACITY said when the LUN was opened.
-func (l *LUN) Capacity() scsi.Capacity { return l.capacity }
+// Capacity returns what READ CAPACITY said; Blocks follows changes as Size does.
+func (l *LUN) Capacity() scsi.Capacity {
+	c := l.capacity
+	c.Blocks = l.blocks.Load()
+	return c
+}
 
 // Limits returns the device's Block Limits page, zero if it has none.
 func (l *LUN) Limits() scsi.BlockLimits { return l.limits }
 
+// Provisioning returns the device's Logical Block Provisioning page, zero if it has
+// none: then the disk is not thin.
+func (l *LUN) Provisioning() scsi.Provisioning { return l.provisioning }
+
 // WriteProtected reports whether the device said that it takes no writes.
 func (l *LUN) WriteProtected() bool { return l.protected }
+
+// WriteCache reports whether the device said, when it was opened, that it has a
+// volatile write cache: without, Flush has nothing to do.
+func (l *LUN) WriteCache() bool { return l.writeCache }
 
 // BlockSize returns the bytes of a logical block.
 func (l *LUN) BlockSize() int { return int(l.capacity.BlockLength) }
 
-// Size returns the bytes of the disk.
-func (l *LUN) Size() int64 { return int64(l.capacity.Blocks) * int64(l.capacity.BlockLength) }
+// PhysicalBlockSize returns the bytes of a physical block: writes of less may cost
+// the device a read.
+func (l *LUN) PhysicalBlockSize() int { return l.BlockSize() << l.capacity.PhysicalExponent }
+
+// Size returns the bytes of the disk. It changes when the device says so, in the
+// place of a command's answer or after a new login.
+func (l *LUN) Size() int64 { return int64(l.blocks.Load()) * int64(l.capacity.BlockLength) }
+
+// OnAttention has f called with each unit attention that the device tells in the
+// place of a command's answer (SPC-4, 4.5.4). f runs on the goroutine of that
+// command, so several may run at a time; nil calls nobody.
+func (l *LUN) OnAttention(f func(scsi.Sense)) {
+	if f == nil {
+		l.attention.Store(nil)
+		return
+	}
+	l.attention.Store(&f)
+}
+
+// Execute runs a command on the LUN, whatever its status comes to. It is like
+// Session.Execute, with the LUN's path; Command.LUN does not matter.
+func (l *LUN) Execute(ctx context.Context, cmd Command) (Result, error) {
+	var tries retry
+	for {
+		p, n, err := l.pick(ctx)
+		var r Result
+		sent := false
+		if err == nil {
+			cmd.LUN = p.id
+			r, sent, err = n.execute(ctx, &cmd)
+		}
+		if err == nil {
+			l.heed(p, r.Err())
+			return r, nil
+		}
+		if err = l.again(ctx, &tries, p, err, !sent || repeatable(&cmd.CDB)); err != nil {
+			return Result{}, l.wrap(fmt.Sprintf("%s on LUN %v", cmd.CDB.Name(), l.ID()), err)
+		}
+	}
+}
+
+// query runs a command that reads into in, again where that is due, and returns
+// what it has read.
+func (l *LUN) query(ctx context.Context, cdb scsi.CDB, in []byte) ([]byte, error) {
+	r, err := l.command(ctx, Command{CDB: cdb, In: in})
+	return in[:len(in)-max(r.Residual, 0)], err
+}
+
+// command runs a command to success, again where that is due.
+func (l *LUN) command(ctx context.Context, cmd Command) (Result, error) {
+	var tries retry
+	for {
+		r, err := l.Execute(ctx, cmd)
+		if err == nil {
+			err = r.Err()
+		}
+		if err == nil {
+			return r, nil
+		}
+		var e *scsi.Error
+		if errors.As(err, &e) && e.Status == scsi.StatusReservationConflict {
+			err = fmt.Errorf("%w: %w", ErrReserved, err)
+		}
+		if !tries.again(ctx, err) {
+			return Result{}, l.wrap(fmt.Sprintf("%s on LUN %v", cmd.CDB.Name(), l.ID()), err)
+		}
+	}
+}
+
+func (l *LUN) wrap(op string, err error) error { return l.paths[0].s.wrap(op, err) }

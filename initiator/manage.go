@@ -20,7 +20,7 @@ var (
 const maxChores = 16
 
 // nopIn notes a ping of the target, to be answered, or the answer to ours.
-func (s *Session) nopIn(b *iscsi.BHS) error {
+func (s *nexus) nopIn(b *iscsi.BHS) error {
 	var in iscsi.NOPIn
 	if err := in.Decode(b); err != nil {
 		return err
@@ -34,7 +34,7 @@ func (s *Session) nopIn(b *iscsi.BHS) error {
 
 // chore leaves a NOP-Out to the answerer: the receiver must not wait for room to
 // send.
-func (s *Session) chore(nop iscsi.NOPOut) {
+func (s *nexus) chore(nop iscsi.NOPOut) {
 	select {
 	case s.chores <- nop:
 	default:
@@ -43,7 +43,7 @@ func (s *Session) chore(nop iscsi.NOPOut) {
 }
 
 // taskResponse notes that a command was aborted.
-func (s *Session) taskResponse(b *iscsi.BHS) error {
+func (s *nexus) taskResponse(b *iscsi.BHS) error {
 	var r iscsi.TaskManagementResponse
 	if err := r.Decode(b); err != nil {
 		return err
@@ -67,7 +67,7 @@ func (s *Session) taskResponse(b *iscsi.BHS) error {
 }
 
 // logoutResponse ends the session with errLoggedOut.
-func (s *Session) logoutResponse(b *iscsi.BHS) error {
+func (s *nexus) logoutResponse(b *iscsi.BHS) error {
 	var r iscsi.LogoutResponse
 	if err := r.Decode(b); err != nil {
 		return err
@@ -75,12 +75,13 @@ func (s *Session) logoutResponse(b *iscsi.BHS) error {
 	if s.refused() == nil {
 		return protocolErrorf("a logout response without a request")
 	}
+	s.patience.Store(int64(r.Time2Wait) + 1)
 	s.loggedOut <- r.Response // there is room, and this comes once
 	return errLoggedOut
 }
 
 // async takes a message of the target's own accord (RFC 7143, 11.9).
-func (s *Session) async(b *iscsi.BHS) error {
+func (s *nexus) async(b *iscsi.BHS) error {
 	var m iscsi.AsyncMessage
 	if err := m.Decode(b); err != nil {
 		return err
@@ -94,6 +95,7 @@ func (s *Session) async(b *iscsi.BHS) error {
 		default:
 		}
 	case iscsi.AsyncDropConnection, iscsi.AsyncDropAllConnections:
+		s.patience.Store(int64(m.Param2) + 1)
 		return errDropped
 	case iscsi.AsyncTasksTerminated:
 		return fmt.Errorf("the target terminates the tasks of LUN %v", m.LUN)
@@ -104,7 +106,7 @@ func (s *Session) async(b *iscsi.BHS) error {
 }
 
 // reject fails the command that the target refused.
-func (s *Session) reject(b *iscsi.BHS) error {
+func (s *nexus) reject(b *iscsi.BHS) error {
 	var r iscsi.Reject
 	if err := r.Decode(b); err != nil {
 		return err

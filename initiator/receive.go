@@ -10,7 +10,7 @@ import (
 )
 
 // receive takes what the target sends until the connection is gone.
-func (s *Session) receive() {
+func (s *nexus) receive() {
 	defer close(s.received)
 	var b iscsi.BHS
 	for {
@@ -38,7 +38,7 @@ func (s *Session) receive() {
 }
 
 // dispatch takes one PDU. Data that it leaves is dropped.
-func (s *Session) dispatch(b *iscsi.BHS) error {
+func (s *nexus) dispatch(b *iscsi.BHS) error {
 	switch b.Opcode() {
 	case iscsi.OpDataIn:
 		return s.dataIn(b)
@@ -62,7 +62,7 @@ func (s *Session) dispatch(b *iscsi.BHS) error {
 
 // numbers takes the sequence numbers of a PDU. uses says that it uses up its
 // StatSN (RFC 7143, 4.2.2.3).
-func (s *Session) numbers(b *iscsi.BHS, uses bool) {
+func (s *nexus) numbers(b *iscsi.BHS, uses bool) {
 	if sn := b.StatSN(); uses && !iscsi.SNLess(sn, s.expStatSN.Load()) {
 		s.expStatSN.Store(sn + 1)
 	}
@@ -75,7 +75,7 @@ func (s *Session) numbers(b *iscsi.BHS, uses bool) {
 }
 
 // dataIn reads a part of what a command reads into its place.
-func (s *Session) dataIn(b *iscsi.BHS) error {
+func (s *nexus) dataIn(b *iscsi.BHS) error {
 	var in iscsi.DataIn
 	if err := in.Decode(b); err != nil {
 		return err
@@ -100,7 +100,7 @@ func (s *Session) dataIn(b *iscsi.BHS) error {
 }
 
 // expect finds the task that a Data-In is for and checks and notes its place.
-func (s *Session) expect(in *iscsi.DataIn, n int) (*task, error) {
+func (s *nexus) expect(in *iscsi.DataIn, n int) (*task, error) {
 	s.mu.Lock()
 	t := s.find(in.ITT)
 	s.mu.Unlock()
@@ -118,7 +118,7 @@ func (s *Session) expect(in *iscsi.DataIn, n int) (*task, error) {
 }
 
 // response ends a command.
-func (s *Session) response(b *iscsi.BHS) error {
+func (s *nexus) response(b *iscsi.BHS) error {
 	var r iscsi.SCSIResponse
 	if err := r.Decode(b); err != nil {
 		return err
@@ -141,7 +141,7 @@ func (s *Session) response(b *iscsi.BHS) error {
 }
 
 // readSense reads the sense data of a response (RFC 7143, 11.4.7).
-func (s *Session) readSense(t *task) error {
+func (s *nexus) readSense(t *task) error {
 	data := t.senseBuf[:min(s.conn.DataLeft(), maxSense)]
 	if err := s.conn.ReadData(data); err != nil {
 		return err
@@ -154,7 +154,7 @@ func (s *Session) readSense(t *task) error {
 }
 
 // complete tells a task's call that it is done.
-func (s *Session) complete(t *task, over, under bool, count uint32) error {
+func (s *nexus) complete(t *task, over, under bool, count uint32) error {
 	if len(t.in) > 0 {
 		n, holes := t.got.prefix()
 		if holes && t.status == scsi.StatusGood && t.err == nil {
@@ -176,7 +176,7 @@ func (s *Session) complete(t *task, over, under bool, count uint32) error {
 }
 
 // readyToTransfer passes a request for data on to the task's call.
-func (s *Session) readyToTransfer(b *iscsi.BHS) error {
+func (s *nexus) readyToTransfer(b *iscsi.BHS) error {
 	var r iscsi.R2T
 	if err := r.Decode(b); err != nil {
 		return err

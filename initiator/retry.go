@@ -20,7 +20,7 @@ const (
 )
 
 // retry counts the attempts at a command.
-type retry struct{ attentions, busy int }
+type retry struct{ attentions, busy, losses int }
 
 // again reports whether a command that failed so is worth another attempt, and
 // waits until it is due. A unit attention is told once, in a command's place, and

@@ -7,7 +7,7 @@ import (
 )
 
 // lockWriter takes wmu. Who holds it may leave flushing to who waits for it.
-func (s *Session) lockWriter() {
+func (s *nexus) lockWriter() {
 	s.waiting.Add(1)
 	s.wmu.Lock()
 	s.waiting.Add(-1)
@@ -16,7 +16,7 @@ func (s *Session) lockWriter() {
 // flushWriter writes what is queued, unless somebody who will do so waits already,
 // and lets go of wmu. Everybody who queues something flushes it in the end, also
 // on the way to giving up.
-func (s *Session) flushWriter(ctx context.Context) error {
+func (s *nexus) flushWriter(ctx context.Context) error {
 	defer s.wmu.Unlock()
 	if s.waiting.Load() > 0 {
 		return nil
@@ -28,7 +28,7 @@ func (s *Session) flushWriter(ctx context.Context) error {
 
 // send sends an immediate request that is no command. Its CmdSN and ExpStatSN are
 // filled in.
-func (s *Session) send(p iscsi.PDU) error {
+func (s *nexus) send(p iscsi.PDU) error {
 	s.lockWriter()
 	switch p := p.(type) {
 	case *iscsi.NOPOut:
@@ -52,7 +52,7 @@ func (s *Session) send(p iscsi.PDU) error {
 
 // writeCommand queues a command with the data that need not be asked for (RFC
 // 7143, 4.2.5.2). wmu and the turn are held.
-func (s *Session) writeCommand(t *task, cmd *Command) error {
+func (s *nexus) writeCommand(t *task, cmd *Command) error {
 	immediate, burst := s.unsolicited(len(t.out))
 	t.cmdSN = s.nextCmdSN.Load()
 	s.nextCmdSN.Store(t.cmdSN + 1)
@@ -77,7 +77,7 @@ func (s *Session) writeCommand(t *task, cmd *Command) error {
 
 // unsolicited returns how much of n bytes goes with the command itself, and how
 // much without being asked for in all.
-func (s *Session) unsolicited(n int) (immediate, burst int) {
+func (s *nexus) unsolicited(n int) (immediate, burst int) {
 	p := &s.params
 	if p.ImmediateData {
 		immediate = min(n, p.FirstBurstLength, p.MaxSendDataSegmentLength)
@@ -89,7 +89,7 @@ func (s *Session) unsolicited(n int) (immediate, burst int) {
 }
 
 // writeData queues the Data-Out PDUs that r asks for. wmu is held.
-func (s *Session) writeData(t *task, r r2t) error {
+func (s *nexus) writeData(t *task, r r2t) error {
 	var b iscsi.BHS
 	limit := uint32(s.params.MaxSendDataSegmentLength)
 	for sn := uint32(0); r.length > 0; sn++ {

@@ -6,205 +6,110 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/bootlun/bootlun/iscsi"
 )
 
-// Session is a logged-in session. Its methods may be called at the same time.
+// Session is a logged-in session. With Config.Recovery it outlives its connection:
+// it logs in again, with the same ISID, as often as that is needed. Its methods may
+// be called at the same time.
 type Session struct {
-	cfg    *Config
-	addr   iscsi.TargetAddress
-	result iscsi.InitiatorResult
-	params iscsi.Params
-	conn   *iscsi.Conn
+	cfg     *Config
+	way     *way // the recovering goroutine's
+	cur     atomic.Pointer[nexus]
+	done    chan struct{} // closed by Close
+	cancel  context.CancelFunc
+	closing sync.Once
+	wg      sync.WaitGroup
 
-	// Sending. Who takes both locks takes wmu before mu.
-	wmu     sync.Mutex
-	waiting atomic.Int32 // who wants wmu
-	flush   flushWatch
-	// turn is held by the one goroutine that may send the next command, which it
-	// does when the window is open; opened wakes it.
-	turn, opened        chan struct{}
-	nextCmdSN, maxCmdSN atomic.Uint32
-	expStatSN           atomic.Uint32
-
-	// mu guards refuse, err, and those fields of tasks and calls that the receiver
-	// also uses.
-	mu     sync.Mutex
-	tasks  []task
-	free   chan *task // the tasks not in use
-	calls  sync.Pool
-	refuse error         // why no more commands are taken
-	err    error         // why the connection is gone
-	dead   chan struct{} // closed when err is set
-
-	received  chan struct{} // closed when the receiver has ended
-	heard     atomic.Uint32 // counts PDUs received
-	loggedOut chan iscsi.LogoutResult
-	chores    chan iscsi.NOPOut
-	leave     chan time.Duration
-	closing   sync.Once
-	wg        sync.WaitGroup
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced when cur, late or closed changes
+	late    bool          // there has been no connection for Recovery.Limit
+	closed  bool
+	history []Attempt
 }
 
-func newSession(cfg *Config, l *loggedIn) *Session {
-	s := &Session{
-		cfg: cfg, addr: l.addr, result: l.result, params: l.result.Params, conn: l.conn,
-		turn: make(chan struct{}, 1), opened: make(chan struct{}, 1),
-		tasks: make([]task, cfg.MaxCommands), free: make(chan *task, cfg.MaxCommands),
-		dead: make(chan struct{}), received: make(chan struct{}),
-		loggedOut: make(chan iscsi.LogoutResult, 1),
-		chores:    make(chan iscsi.NOPOut, maxChores), leave: make(chan time.Duration, 1),
+func newSession(cfg *Config, w *way, n *nexus) *Session {
+	s := &Session{cfg: cfg, way: w, done: make(chan struct{}), changed: make(chan struct{})}
+	s.cur.Store(n)
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	if s.recovers() {
+		s.wg.Go(func() { s.recover(ctx) })
 	}
-	s.nextCmdSN.Store(l.result.CmdSN)
-	s.maxCmdSN.Store(l.result.MaxCmdSN)
-	s.expStatSN.Store(l.result.ExpStatSN)
-	s.prepareTasks()
-	s.wg.Go(s.receive)
-	s.wg.Go(s.answer)
-	s.wg.Go(s.keep)
 	return s
-}
-
-// prepareTasks makes all tasks free, with the memory that they need.
-func (s *Session) prepareTasks() {
-	n, asks := len(s.tasks), max(1, s.params.MaxOutstandingR2T)
-	spans, r2ts := make(extents, n), make([]r2t, n*asks)
-	for i := range s.tasks {
-		t := &s.tasks[i]
-		t.index = uint32(i)
-		t.got = spans[i : i : i+1] // more than one where data comes out of order
-		t.r2ts = r2ts[i*asks : i*asks : (i+1)*asks]
-		s.free <- t
-	}
 }
 
 // Target returns the target's name.
 func (s *Session) Target() string { return s.cfg.Target }
 
-// Portal returns the address that the session is connected to, after redirects, as
-// "host:port".
-func (s *Session) Portal() string { return s.addr.HostPort() }
+// Portal returns the address that the session is or was last connected to, after
+// redirects, as "host:port".
+func (s *Session) Portal() string { return s.cur.Load().addr.HostPort() }
 
-// Login returns what the login came to: identifiers and the values negotiated.
-func (s *Session) Login() iscsi.InitiatorResult { return s.result }
+// Login returns what the last login came to: identifiers and the values negotiated.
+func (s *Session) Login() iscsi.InitiatorResult { return s.cur.Load().result }
 
-// Done returns a channel that is closed when the session's connection is gone,
-// because it is lost or was closed.
-func (s *Session) Done() <-chan struct{} { return s.dead }
+// Done returns a channel that is closed when the session is gone for good: because
+// it was closed, or without Recovery because its connection is lost.
+func (s *Session) Done() <-chan struct{} {
+	if s.recovers() {
+		return s.done
+	}
+	return s.cur.Load().dead
+}
+
+// Connected reports whether the session takes commands at this moment.
+func (s *Session) Connected() bool { return !s.cur.Load().ending.Load() }
 
 // Close logs out and closes the connection; commands in flight fail with ErrClosed.
 // It returns within Timeouts.Logout, with an error if the target did not confirm
 // the logout. The first call counts; others wait for it.
 func (s *Session) Close() error {
 	var err error
-	s.closing.Do(func() { err = s.close() })
-	s.wg.Wait()
+	s.closing.Do(func() {
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
+		s.cancel()
+		s.wg.Wait() // no new connection comes
+		err = s.cur.Load().shut()
+		s.announce()
+		close(s.done)
+	})
 	return err
 }
 
-func (s *Session) close() error {
-	s.mu.Lock()
-	err := s.err
-	s.refuse = ErrClosed
-	s.mu.Unlock()
-	if err == nil {
-		limit := time.AfterFunc(s.cfg.Timeouts.Logout, func() {
-			s.fail(fmt.Errorf("no answer to the logout within %v", s.cfg.Timeouts.Logout))
-		})
-		err = s.logout()
-		limit.Stop()
-	}
-	s.end(ErrClosed)
-	if err != nil {
-		return s.wrap("log out", err)
-	}
-	return nil
-}
-
-// logout logs out and waits for the answer.
-func (s *Session) logout() error {
-	if err := s.sendLogout(); err != nil {
-		return err
-	}
-	<-s.dead // also after an answer
-	select {
-	case r := <-s.loggedOut:
-		if r != iscsi.LogoutClosed {
-			return fmt.Errorf("the target answers: %v", r)
+// Execute runs a command, whatever its status comes to: see Result.Err. An error
+// means that the command has no status. If ctx ends, the command is aborted. Unit
+// attentions are results like others.
+//
+// With Recovery a command that the loss of a connection left without an answer is
+// sent again if it may be executed twice: what reads, writes the data of blocks or
+// tests. The error of another, unless it had not been sent yet, wraps
+// ErrOutcomeUnknown.
+func (s *Session) Execute(ctx context.Context, cmd Command) (Result, error) {
+	var tries retry
+	for {
+		n, err := s.nexus(ctx)
+		var r Result
+		sent := false
+		if err == nil {
+			r, sent, err = n.execute(ctx, &cmd)
 		}
-		return nil
-	default:
-	}
-	if err := s.cause(); !errors.Is(err, errHungUp) {
-		return err
-	}
-	return nil // istgt at times does so without a word, which comes to the same
-}
-
-func (s *Session) sendLogout() error {
-	return s.send(&iscsi.LogoutRequest{Immediate: true, Reason: iscsi.LogoutSession, ITT: logoutTag})
-}
-
-// fail gives the connection up.
-func (s *Session) fail(cause error) { s.end(fmt.Errorf("%w: %w", ErrConnectionLost, cause)) }
-
-// end closes the connection; the first cause counts.
-func (s *Session) end(err error) {
-	s.mu.Lock()
-	first := s.err == nil
-	if first {
-		if s.refuse == ErrClosed && err != ErrClosed {
-			err = fmt.Errorf("%w: %w", ErrClosed, err)
+		if err == nil {
+			return r, nil
 		}
-		s.err = err
-		close(s.dead)
+		if err = tries.lost(s, err, !sent || repeatable(&cmd.CDB)); err != nil {
+			return Result{}, s.wrap(fmt.Sprintf("%s on LUN %v", cmd.CDB.Name(), cmd.LUN), err)
+		}
 	}
-	s.mu.Unlock()
-	if first {
-		s.conn.Close()
-	}
-}
-
-// cause returns why the connection is gone, or nil.
-func (s *Session) cause() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.err
 }
 
 func (s *Session) wrap(op string, err error) error {
 	var e *Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && !errors.Is(err, ErrConnectionLost) {
 		return err
 	}
-	return &Error{Op: op, Target: s.cfg.Target, Portal: s.addr.HostPort(), Err: err}
-}
-
-// A flushWatch tells the keeper of a write that hangs.
-type flushWatch struct {
-	mu    sync.Mutex
-	ctx   context.Context // of the write in progress, nil if there is none
-	count uint64          // of writes so far
-}
-
-func (f *flushWatch) begin(ctx context.Context) {
-	f.mu.Lock()
-	f.ctx = ctx
-	f.count++
-	f.mu.Unlock()
-}
-
-func (f *flushWatch) end() {
-	f.mu.Lock()
-	f.ctx = nil
-	f.mu.Unlock()
-}
-
-// now returns the context and number of the write in progress.
-func (f *flushWatch) now() (context.Context, uint64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.ctx, f.count
+	return &Error{Op: op, Target: s.cfg.Target, Portal: s.Portal(), Err: err}
 }

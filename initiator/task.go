@@ -39,7 +39,7 @@ type task struct {
 	out   []byte // what is written
 	chunk int    // for the call's own use
 
-	// Shared with the receiver, under Session.mu.
+	// Shared with the receiver, under nexus.mu.
 	call   *call // nil if the task is free
 	next   *task // in the call's list of events
 	posted bool  // it is in that list
@@ -65,18 +65,18 @@ type r2t struct {
 // call is one goroutine's commands in flight. The goroutine sends them and the data
 // that the target asks for; the receiver posts what has come.
 type call struct {
-	s       *Session
+	s       *nexus
 	ctx     context.Context
 	wake    chan struct{} // something was posted
 	flight  int           // commands in flight
 	unsent  bool          // what was written is not flushed
 	abandon bool          // requests for data are ignored
 
-	head, tail *task // the tasks posted, under Session.mu
+	head, tail *task // the tasks posted, under nexus.mu
 }
 
 // begin returns a call; the caller must give it to end.
-func (s *Session) begin(ctx context.Context) *call {
+func (s *nexus) begin(ctx context.Context) *call {
 	c, ok := s.calls.Get().(*call)
 	if !ok {
 		c = &call{s: s, wake: make(chan struct{}, 1)}
@@ -86,7 +86,7 @@ func (s *Session) begin(ctx context.Context) *call {
 }
 
 // finish takes back a call that has nothing in flight.
-func (s *Session) finish(c *call) {
+func (s *nexus) finish(c *call) {
 	c.ctx, c.unsent, c.abandon = nil, false, false
 	select {
 	case <-c.wake:
@@ -96,7 +96,7 @@ func (s *Session) finish(c *call) {
 }
 
 // enlist gives a free task to a call.
-func (s *Session) enlist(t *task, c *call) error {
+func (s *nexus) enlist(t *task, c *call) error {
 	t.uses++
 	t.tag = (t.uses<<tagIndexBits | t.index) & tagUseMask
 	t.got, t.r2ts = t.got[:0], t.r2ts[:0]
@@ -114,7 +114,7 @@ func (s *Session) enlist(t *task, c *call) error {
 }
 
 // release makes a task free again.
-func (s *Session) release(t *task) {
+func (s *nexus) release(t *task) {
 	s.mu.Lock()
 	t.call, t.in, t.out = nil, nil, nil
 	s.mu.Unlock()
@@ -122,7 +122,7 @@ func (s *Session) release(t *task) {
 }
 
 // find returns the task in flight that a tag names, or nil. s.mu is held.
-func (s *Session) find(tag uint32) *task {
+func (s *nexus) find(tag uint32) *task {
 	i := tag & (1<<tagIndexBits - 1)
 	if int(i) >= len(s.tasks) {
 		return nil
@@ -134,7 +134,7 @@ func (s *Session) find(tag uint32) *task {
 }
 
 // post tells the task's call that there is something to do for it. s.mu is held.
-func (s *Session) post(t *task) {
+func (s *nexus) post(t *task) {
 	c := t.call
 	if !t.posted {
 		t.posted, t.next = true, nil

@@ -278,7 +278,7 @@ func TestTGTSense(t *testing.T) {
 	if r, err = s.Execute(t.Context(), Command{LUN: l.ID(), CDB: scsi.Inquiry{Length: 255}.CDB(), In: make([]byte, 255)}); err != nil || r.Err() != nil || r.Residual <= 0 {
 		t.Errorf("inquiry: %+v, %v", r, err)
 	}
-	l.capacity.Blocks *= 2 // as if the disk had shrunk
+	l.blocks.Store(2 * l.blocks.Load()) // as if the disk had shrunk
 	p := make([]byte, 4<<20)
 	n, err := l.ReadAt(p, diskSize-2<<20)
 	if !errors.As(err, &e) || e.Sense.ASC != scsi.ASCLBAOutOfRange || n != 2<<20 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/scsi"
 )
 
@@ -54,12 +55,19 @@ func (s *segments) skip(n, blockSize int) {
 // transfer reads or writes all segments, again where that is due. It returns the
 // number of bytes done without a gap from the start.
 func (l *LUN) transfer(ctx context.Context, write bool, g segments) (int, error) {
-	var attempts retry
+	var tries retry
 	for done := 0; ; {
-		c := l.s.begin(ctx)
-		n, err := c.transfer(l, write, g)
-		l.s.finish(c)
-		if done += n; err == nil || !attempts.again(ctx, err) {
+		p, s, err := l.pick(ctx)
+		n := 0
+		if err == nil {
+			c := s.begin(ctx)
+			n, err = c.transfer(l, p.id, write, g)
+			s.finish(c)
+		}
+		if done += n; err == nil {
+			return done, nil
+		}
+		if err = l.again(ctx, &tries, p, err, true); err != nil {
 			return done, err
 		}
 		g.skip(n, l.BlockSize())
@@ -67,7 +75,7 @@ func (l *LUN) transfer(ctx context.Context, write bool, g segments) (int, error)
 }
 
 // transfer sends the segments as commands, several of them in flight together.
-func (c *call) transfer(l *LUN, write bool, g segments) (int, error) {
+func (c *call) transfer(l *LUN, id iscsi.LUN, write bool, g segments) (int, error) {
 	var failure error
 	offset, failed := 0, 0
 	for {
@@ -76,7 +84,7 @@ func (c *call) transfer(l *LUN, write bool, g segments) (int, error) {
 			if !more {
 				break
 			}
-			cmd := l.command(write, lba, buf)
+			cmd := l.transferCommand(id, write, lba, buf)
 			ok, err := c.start(&cmd, offset, c.flight == 0)
 			if err != nil {
 				return 0, c.giveUp(err)
@@ -105,13 +113,13 @@ func (c *call) transfer(l *LUN, write bool, g segments) (int, error) {
 	return offset, nil
 }
 
-// command returns the command that reads or writes blocks.
-func (l *LUN) command(write bool, lba uint64, buf []byte) Command {
+// transferCommand returns the command that reads or writes blocks.
+func (l *LUN) transferCommand(id iscsi.LUN, write bool, lba uint64, buf []byte) Command {
 	blocks := uint32(len(buf) / l.BlockSize())
 	if write {
-		return Command{LUN: l.id, CDB: scsi.WriteCDB(lba, blocks), Out: buf}
+		return Command{LUN: id, CDB: scsi.WriteCDB(lba, blocks), Out: buf}
 	}
-	return Command{LUN: l.id, CDB: scsi.ReadCDB(lba, blocks), In: buf}
+	return Command{LUN: id, CDB: scsi.ReadCDB(lba, blocks), In: buf}
 }
 
 // outcome returns an error unless all of the task's data was transferred.

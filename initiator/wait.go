@@ -96,7 +96,7 @@ func (c *call) send() error {
 }
 
 // busy reports whether more than one command is in flight.
-func (s *Session) busy() bool { return len(s.free) < cap(s.free)-1 }
+func (s *nexus) busy() bool { return len(s.free) < cap(s.free)-1 }
 
 // release makes a task that is done free.
 func (c *call) release(t *task) {
@@ -144,13 +144,13 @@ func (c *call) abort() {
 }
 
 // owns reports whether a task is in flight for a call.
-func (s *Session) owns(t *task, c *call) bool {
+func (s *nexus) owns(t *task, c *call) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return t.call == c && !t.done
 }
 
-func (s *Session) sendAbort(t *task) error {
+func (s *nexus) sendAbort(t *task) error {
 	return s.send(&iscsi.TaskManagementRequest{
 		Immediate: true, Function: iscsi.AbortTask, LUN: t.lun,
 		ITT: t.tag | tagAbort, ReferencedITT: t.tag, RefCmdSN: t.cmdSN,
