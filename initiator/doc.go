@@ -16,7 +16,9 @@
 //	}
 //	_, err = lun.ReadAt(p, 4096)
 //
-// Discover asks a portal for its targets. Session.Execute runs any SCSI command.
+// A LUN also discards, writes zeros, is reserved, and runs any SCSI command; OpenPaths
+// makes one of several sessions that lead to the same disk. Discover asks a portal
+// for its targets. Session.Execute runs any SCSI command.
 // LUN.File makes a LUN an fs.File, which libraries for partitions and file systems
 // take.
 //

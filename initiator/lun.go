@@ -41,6 +41,8 @@ type LUN struct {
 
 	blocks    atomic.Uint64
 	attention atomic.Pointer[func(scsi.Sense)]
+	// zeroing is the best way to write zeros that the device has not refused.
+	zeroing atomic.Uint32
 	// partial is held while a block is read, changed and written back.
 	partial chan struct{}
 	// scratch holds *[]byte of two blocks.
@@ -95,7 +97,7 @@ func openDisk(ctx context.Context, paths []*path) (*LUN, error) {
 func (l *LUN) open(ctx context.Context) error {
 	var tries retry
 	for {
-		p, _, err := l.pick(ctx)
+		p, _, err := l.pick(ctx, l.paths)
 		if err == nil {
 			break
 		}
@@ -268,9 +270,14 @@ func (l *LUN) OnAttention(f func(scsi.Sense)) {
 // Execute runs a command on the LUN, whatever its status comes to. It is like
 // Session.Execute, with the LUN's path; Command.LUN does not matter.
 func (l *LUN) Execute(ctx context.Context, cmd Command) (Result, error) {
+	return l.execute(ctx, l.paths, cmd)
+}
+
+// execute is Execute with some of the LUN's paths.
+func (l *LUN) execute(ctx context.Context, paths []*path, cmd Command) (Result, error) {
 	var tries retry
 	for {
-		p, n, err := l.pick(ctx)
+		p, n, err := l.pick(ctx, paths)
 		var r Result
 		sent := false
 		if err == nil {
@@ -290,29 +297,34 @@ func (l *LUN) Execute(ctx context.Context, cmd Command) (Result, error) {
 // query runs a command that reads into in, again where that is due, and returns
 // what it has read.
 func (l *LUN) query(ctx context.Context, cdb scsi.CDB, in []byte) ([]byte, error) {
-	r, err := l.command(ctx, Command{CDB: cdb, In: in})
+	r, err := l.command(ctx, l.paths, Command{CDB: cdb, In: in})
 	return in[:len(in)-max(r.Residual, 0)], err
 }
 
-// command runs a command to success, again where that is due.
-func (l *LUN) command(ctx context.Context, cmd Command) (Result, error) {
+// command runs a command to success, again where that is due, by one of the paths.
+func (l *LUN) command(ctx context.Context, paths []*path, cmd Command) (Result, error) {
 	var tries retry
 	for {
-		r, err := l.Execute(ctx, cmd)
+		r, err := l.execute(ctx, paths, cmd)
 		if err == nil {
 			err = r.Err()
 		}
 		if err == nil {
 			return r, nil
 		}
-		var e *scsi.Error
-		if errors.As(err, &e) && e.Status == scsi.StatusReservationConflict {
-			err = fmt.Errorf("%w: %w", ErrReserved, err)
-		}
 		if !tries.again(ctx, err) {
-			return Result{}, l.wrap(fmt.Sprintf("%s on LUN %v", cmd.CDB.Name(), l.ID()), err)
+			return Result{}, l.wrap(fmt.Sprintf("%s on LUN %v", cmd.CDB.Name(), l.ID()), reserved(err))
 		}
 	}
+}
+
+// reserved adds ErrReserved to what says so.
+func reserved(err error) error {
+	var e *scsi.Error
+	if errors.As(err, &e) && e.Status == scsi.StatusReservationConflict {
+		return fmt.Errorf("%w: %w", ErrReserved, err)
+	}
+	return err
 }
 
 func (l *LUN) wrap(op string, err error) error { return l.paths[0].s.wrap(op, err) }

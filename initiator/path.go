@@ -90,9 +90,9 @@ func (p *path) rank() int {
 }
 
 // choose returns the path to use next, or nil if none is there.
-func (l *LUN) choose() *path {
+func (l *LUN) choose(paths []*path) *path {
 	best, count := rankGone, uint32(0)
-	for _, p := range l.paths {
+	for _, p := range paths {
 		switch r := p.rank(); {
 		case r < best:
 			best, count = r, 1
@@ -108,7 +108,7 @@ func (l *LUN) choose() *path {
 		skip = l.turn.Add(1) % count
 	}
 	var last *path
-	for _, p := range l.paths {
+	for _, p := range paths {
 		if p.rank() != best {
 			continue
 		}
@@ -120,15 +120,15 @@ func (l *LUN) choose() *path {
 	return last
 }
 
-// pick returns a path with a login by which the LUN is known to be the disk. It
+// pick returns one of the paths with a login by which the LUN is known to be the disk. It
 // waits for a lost connection as Session.nexus does. After an error that does not
 // come from the way to a path, the path is nil.
-func (l *LUN) pick(ctx context.Context) (*path, *nexus, error) {
-	p := l.paths[0]
-	if len(l.paths) > 1 {
-		if p = l.choose(); p == nil {
+func (l *LUN) pick(ctx context.Context, paths []*path) (*path, *nexus, error) {
+	p := paths[0]
+	if len(paths) > 1 {
+		if p = l.choose(paths); p == nil {
 			var err error
-			if p, err = l.await(ctx); err != nil {
+			if p, err = await(ctx, paths); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -141,15 +141,15 @@ func (l *LUN) pick(ctx context.Context) (*path, *nexus, error) {
 }
 
 // await waits until a path's session is connected.
-func (l *LUN) await(ctx context.Context) (*path, error) {
+func await(ctx context.Context, paths []*path) (*path, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type outcome struct {
 		p   *path
 		err error
 	}
-	outcomes := make(chan outcome, len(l.paths))
-	for _, p := range l.paths {
+	outcomes := make(chan outcome, len(paths))
+	for _, p := range paths {
 		go func() {
 			n, err := p.s.nexus(ctx)
 			if err == nil && n.ending.Load() { // without Recovery it stays so
@@ -162,7 +162,7 @@ func (l *LUN) await(ctx context.Context) (*path, error) {
 	}
 	var found *path
 	var errs []error
-	for range l.paths { // all of them: none is left behind
+	for range paths { // all of them: none is left behind
 		switch o := <-outcomes; {
 		case o.err == nil && found == nil:
 			found = o.p
@@ -212,14 +212,12 @@ func (l *LUN) again(ctx context.Context, tries *retry, p *path, err error, may b
 	var e *scsi.Error
 	several := len(l.paths) > 1
 	switch {
-	case errors.As(err, &e) && e.Status == scsi.StatusReservationConflict:
-		return fmt.Errorf("%w: %w", ErrReserved, err)
 	case p.strange.Load() == p.s.cur.Load():
-		if several {
+		if tries.losses++; several && tries.losses <= p.s.cfg.Recovery.Repeats {
 			return nil // another path, now or later
 		}
 		return err
-	case several && e != nil && e.Sense.Key == scsi.KeyNotReady && pathSense(e.Sense.ASC),
+	case errors.As(err, &e) && several && e.Sense.Key == scsi.KeyNotReady && pathSense(e.Sense.ASC),
 		errors.Is(err, ErrNoLUN) && l.opened: // a target that starts may make its LUNs late
 		if tries.busy++; tries.busy <= maxBusy && sleep(ctx, busyDelay) {
 			return nil
@@ -227,7 +225,7 @@ func (l *LUN) again(ctx context.Context, tries *retry, p *path, err error, may b
 	case tries.again(ctx, err):
 		return nil
 	}
-	return tries.lost(p.s, err, may)
+	return tries.lost(p.s, reserved(err), may)
 }
 
 // pathSense reports whether a command failed because of its path's access state.

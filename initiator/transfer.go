@@ -57,7 +57,7 @@ func (s *segments) skip(n, blockSize int) {
 func (l *LUN) transfer(ctx context.Context, write bool, g segments) (int, error) {
 	var tries retry
 	for done := 0; ; {
-		p, s, err := l.pick(ctx)
+		p, s, err := l.pick(ctx, l.paths)
 		n := 0
 		if err == nil {
 			c := s.begin(ctx)
