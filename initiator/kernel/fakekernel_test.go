@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,10 +22,10 @@ import (
 // fakeKernel is the kernel's side of NETLINK_ISCSI as far as Login and Logout go: it keeps the order of calls that Linux
 // insists on, and moves PDUs over the socket that is bound. It decodes messages by offsets of its own.
 type fakeKernel struct {
-	t    *testing.T
-	sock *os.File
+	t *testing.T
 
 	mu       sync.Mutex
+	socks    []*os.File // one for each link, for events
 	writeMu  sync.Mutex
 	sessions map[uint32]*fakeSession
 	lastSID  uint32
@@ -65,8 +66,10 @@ func (k *fakeKernel) open() (link, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.sock = os.NewFile(uintptr(fds[1]), "kernel")
-	sock := k.sock
+	sock := os.NewFile(uintptr(fds[1]), "kernel")
+	k.mu.Lock()
+	k.socks = append(k.socks, sock)
+	k.mu.Unlock()
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -77,7 +80,7 @@ func (k *fakeKernel) open() (link, error) {
 			if err != nil || n == 0 {
 				return
 			}
-			k.serve(append([]byte(nil), buf[:n]...))
+			k.serve(sock, append([]byte(nil), buf[:n]...))
 		}
 	}()
 	k.t.Cleanup(func() { sock.Close(); <-served })
@@ -85,7 +88,7 @@ func (k *fakeKernel) open() (link, error) {
 }
 
 // serve answers one message as iscsi_if_rx does.
-func (k *fakeKernel) serve(m []byte) {
+func (k *fakeKernel) serve(sock *os.File, m []byte) {
 	ne := binary.NativeEndian
 	if int(ne.Uint32(m)) != len(m) || len(m) < 72 {
 		k.t.Errorf("message of %d bytes says %d", len(m), ne.Uint32(m))
@@ -122,14 +125,14 @@ func (k *fakeKernel) serve(m []byte) {
 		k.noise(k)
 	}
 	if !k.silent[kind] {
-		k.write(answer)
+		k.write(sock, answer)
 	}
 }
 
-func (k *fakeKernel) write(b []byte) {
+func (k *fakeKernel) write(sock *os.File, b []byte) {
 	k.writeMu.Lock()
 	defer k.writeMu.Unlock()
-	if _, err := k.sock.Write(b); err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, os.ErrClosed) {
+	if _, err := sock.Write(b); err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, os.ErrClosed) {
 		k.t.Logf("fake kernel: %v", err)
 	}
 }
@@ -303,7 +306,12 @@ func (k *fakeKernel) event(kind eventType, sid, cid, cause uint32, rest []byte) 
 	ne.PutUint32(m[56:], sid)
 	ne.PutUint32(m[60:], cid)
 	ne.PutUint32(m[64:], cause)
-	k.write(m)
+	k.mu.Lock()
+	socks := slices.Clone(k.socks)
+	k.mu.Unlock()
+	for _, sock := range socks {
+		k.write(sock, m)
+	}
 }
 
 // left gives how many sessions there are.

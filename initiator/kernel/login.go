@@ -37,7 +37,7 @@ func Login(ctx context.Context, config Config) (*Session, error) {
 		return nil, at("log in", cfg.Target, cfg.Portal, err)
 	}
 	defer l.Close()
-	return followRedirects(ctx, newControl(l, transport), &cfg)
+	return followRedirects(ctx, newControl(l, transport), &cfg, nil)
 }
 
 // refuseDouble finds a session that the new one would displace at the target or stand beside by mistake.
@@ -59,7 +59,8 @@ func refuseDouble(cfg *Config) error {
 	return nil
 }
 
-func followRedirects(ctx context.Context, ctl *control, cfg *Config) (*Session, error) {
+// followRedirects logs in wherever the target sends it: to a new session, or with again, to that one anew.
+func followRedirects(ctx context.Context, ctl *control, cfg *Config, again *Session) (*Session, error) {
 	addr, err := iscsi.ParseTargetAddress(cfg.Portal)
 	if err != nil {
 		return nil, err
@@ -73,7 +74,7 @@ func followRedirects(ctx context.Context, ctl *control, cfg *Config) (*Session, 
 		if err != nil {
 			return nil, at("log in", cfg.Target, addr.HostPort(), err)
 		}
-		l := &login{ctl: ctl, cfg: cfg, machine: machine, addr: addr, persistent: persistent}
+		l := &login{ctl: ctl, cfg: cfg, machine: machine, addr: addr, persistent: persistent, again: again}
 		s, err := l.run(ctx)
 		var refused *iscsi.LoginError
 		if !errors.As(err, &refused) || refused.Redirect.Host == "" {
@@ -96,6 +97,7 @@ type login struct {
 	machine          *iscsi.InitiatorLogin
 	addr, persistent iscsi.TargetAddress
 
+	again   *Session // whose connection is to be replaced; nil makes a session
 	conn    net.Conn // until the kernel has it
 	sid     uint32
 	host    uint32
@@ -119,12 +121,9 @@ func (l *login) run(ctx context.Context) (s *Session, err error) {
 			l.undo()
 		}
 	}()
-	for _, step := range []struct {
-		name string
-		do   func(context.Context) error
-	}{
+	for _, step := range []loginStep{
 		{"connect", l.connect},
-		{"create the session", kernelStep(l.create)},
+		l.prepare(),
 		{"bind the connection", kernelStep(l.bind)},
 		{"set the session's identity", kernelStep(l.identify)},
 		{"log in", l.exchange},
@@ -136,6 +135,20 @@ func (l *login) run(ctx context.Context) (s *Session, err error) {
 		}
 	}
 	return l.session(), nil
+}
+
+// loginStep is one step, named for errors.
+type loginStep struct {
+	name string
+	do   func(context.Context) error
+}
+
+// prepare has the kernel expect a connection: a new session's, or another one of a session that is there.
+func (l *login) prepare() loginStep {
+	if l.again == nil {
+		return loginStep{"create the session", kernelStep(l.create)}
+	}
+	return loginStep{"stop the old connection", kernelStep(l.stop)}
 }
 
 // kernelStep is a step that waits for nobody but the kernel: ctx counts before it, not in it.
@@ -168,6 +181,13 @@ func boundDialer(device string) Dialer {
 		}
 	}
 	return d
+}
+
+// stop is done at each attempt: an earlier one may have bound a connection.
+func (l *login) stop() error {
+	l.sid, l.host = l.again.SID, uint32(l.again.Host)
+	l.ctl.watch(l.sid, cid)
+	return l.ctl.stop(l.sid)
 }
 
 func (l *login) create() (err error) {
@@ -292,11 +312,29 @@ func (l *login) settle() error {
 	return nil
 }
 
+// start lets the disks' I/O flow. From then on the recovery timeout is out of reach of other programs' SET_PARAM: iscsid would
+// put its own default of two minutes in the place of what a root disk needs. A write to sysfs still changes it.
 func (l *login) start() error {
-	return l.ctl.do(encodeConn(evStartConn, l.ctl.transport, l.sid, cid))
+	if err := l.ctl.do(encodeConn(evStartConn, l.ctl.transport, l.sid, cid)); err != nil {
+		return err
+	}
+	path := string(sessionDir(l.cfg.Roots, l.sid).sub("recovery_tmo"))
+	value := replacementSeconds(l.cfg.Timeouts.Replacement)
+	if value == "-1" {
+		value = recoveryOff
+	}
+	if err := writeFile(path, value); err != nil {
+		l.cfg.Logger.Warn("the recovery timeout is not protected from other programs", "session", l.sid, "err", err)
+	}
+	return nil
 }
 
-// undo takes back what the kernel has of the attempt.
+// stop ends a connection so that another can take its place. The kernel holds the disks' I/O back from now on.
+func (c *control) stop(sid uint32) error {
+	return c.do(encodeStopConn(c.transport, sid, cid, stopRecover))
+}
+
+// undo takes back what the kernel has of the attempt; nothing of a session that was there before.
 func (l *login) undo() {
 	if err := l.ctl.destroy(l.sid, l.hasConn, l.made); err != nil {
 		l.cfg.Logger.Warn("a failed login left part of its session in the kernel", "session", l.sid, "err", err)
@@ -322,7 +360,8 @@ func (l *login) session() *Session {
 		SID: l.sid, CID: cid, Host: int(l.host),
 		Initiator: l.cfg.Initiator, Target: l.cfg.Target, TPGT: l.result.PortalGroupTag,
 		Portal: l.addr.HostPort(), PersistentPortal: l.persistent.HostPort(),
-		Interface: l.cfg.Interface, Params: l.result.Params, State: stateLoggedIn, LUN: l.cfg.LUN,
+		Interface: l.cfg.Interface, Params: l.result.Params, State: stateLoggedIn,
+		ISID: l.cfg.ISID, LUN: l.cfg.LUN,
 		cfg: *l.cfg,
 	}
 }

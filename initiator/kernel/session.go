@@ -19,6 +19,9 @@ import (
 	"github.com/bootlun/bootlun/iscsi"
 )
 
+// recoveryOff is what sysfs has for a recovery timeout that never comes.
+const recoveryOff = "off"
+
 // stateLoggedIn is the state of a session whose connection works.
 const stateLoggedIn = "LOGGED_IN"
 
@@ -39,6 +42,8 @@ type Session struct {
 	Params iscsi.Params
 	// State is "LOGGED_IN", "FAILED" (being recovered) or "FREE".
 	State string
+	// ISID is its identity at the target; Sessions cannot see it and leaves it zero.
+	ISID iscsi.ISID
 	// LUN is the logical unit that Disk scans for. Sessions leaves it 0.
 	LUN iscsi.LUN
 
@@ -74,8 +79,10 @@ func Sessions(roots Roots) ([]*Session, error) {
 }
 
 // dir is the session's directory of attributes.
-func (s *Session) dir() sysDir {
-	return sysDir(s.cfg.Roots.Sys).sub("class/iscsi_session", fmt.Sprintf("session%d", s.SID))
+func (s *Session) dir() sysDir { return sessionDir(s.cfg.Roots, s.SID) }
+
+func sessionDir(r Roots, sid uint32) sysDir {
+	return sysDir(r.Sys).sub("class/iscsi_session", fmt.Sprintf("session%d", sid))
 }
 
 func readSession(cfg Config, sid uint32) (*Session, error) {
@@ -98,6 +105,9 @@ func readSession(cfg Config, sid uint32) (*Session, error) {
 	}
 	s.Params = readParams(session, conn)
 	s.cfg.Timeouts.Replacement = time.Duration(session.number("recovery_tmo")) * time.Second
+	if session.text("recovery_tmo") == recoveryOff {
+		s.cfg.Timeouts.Replacement = -1
+	}
 	return s, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/bootlun/bootlun/ibft"
@@ -31,7 +32,8 @@ const (
 
 // requestLease asks for an address and boot settings on one interface. The
 // link must be up. It retries until ctx ends.
-func requestLease(ctx context.Context, ifname string) (*dhcpv4.DHCPv4, error) {
+func (m *machine) requestLease(ctx context.Context, link netlink.Link) (*dhcpv4.DHCPv4, error) {
+	ifname := link.Attrs().Name
 	client, err := nclient4.New(ifname, nclient4.WithRetry(1<<10))
 	if err != nil {
 		return nil, fmt.Errorf("DHCP on %s: open a packet socket (needs module af_packet): %w", ifname, err)
@@ -47,12 +49,19 @@ func requestLease(ctx context.Context, ifname string) (*dhcpv4.DHCPv4, error) {
 	if err != nil {
 		return nil, fmt.Errorf("DHCP on %s: no answer; is a server on this network? %w", ifname, err)
 	}
+	m.noteLease(keptLease{IfIndex: link.Attrs().Index, ACK: lease.ACK.ToBytes()})
 	return lease.ACK, nil
 }
 
+// noteLease has the keeper renew a lease, in place of an older one of the same interface.
+func (m *machine) noteLease(l keptLease) {
+	m.leases = slices.DeleteFunc(m.leases, func(old keptLease) bool { return old.IfIndex == l.IfIndex })
+	m.leases = append(m.leases, l)
+}
+
 // leaseAddress fills in what the table leaves to DHCP.
-func leaseAddress(ctx context.Context, link netlink.Link, nic *ibft.NIC) error {
-	ack, err := requestLease(ctx, link.Attrs().Name)
+func (m *machine) leaseAddress(ctx context.Context, link netlink.Link, nic *ibft.NIC) error {
+	ack, err := m.requestLease(ctx, link)
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,9 @@ func mountRoot(ctx context.Context, m *machine) (string, error) {
 
 // handOff gives the machine to what the LUN holds.
 func (m *machine) handOff(c console) error {
+	if err := m.tellNetwork(); err != nil {
+		m.log.Warn("tell the installed system's network managers", "error", err)
+	}
 	c.result(Result{Step: m.handoff.String(), Took: uptime(), Detail: "after the kernel's start; the LUN's own system takes over"})
 	return &StepError{
 		Step: m.handoff.String(), Remedy: "name the program with init=",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/bootlun/bootlun/ibft"
 	"github.com/bootlun/bootlun/initiator/kernel"
@@ -18,7 +19,7 @@ func configureNetwork(ctx context.Context, m *machine) (string, error) {
 	var errs []error
 	detail := ""
 	for _, nic := range pathNICs(m.table.Paths()) {
-		name, err := configureNIC(ctx, nic)
+		name, err := m.configureNIC(ctx, nic)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -55,9 +56,10 @@ func pathNICs(paths []ibft.Path) []*ibft.NIC {
 func logIn(ctx context.Context, m *machine) (string, error) {
 	var errs []error
 	for _, p := range m.table.Paths() {
-		session, err := kernel.Login(ctx, m.sessionConfig(p))
+		config := m.sessionConfig(p)
+		session, err := kernel.Login(ctx, config)
 		if err == nil {
-			m.session = session
+			m.paths = []sessionPath{{config, session}}
 			return fmt.Sprintf("%s at %s", p.Target.Name, p.Target.Portal()), nil
 		}
 		errs = append(errs, err)
@@ -76,6 +78,16 @@ func refused(err error) bool {
 	return errors.As(err, &login) && !login.Status.Retry()
 }
 
+// rootTimeouts are those of a session under a root: a dead connection is found by the kernel's NOPs, and while there is none I/O
+// waits, however long that takes. What would end the wait is an error that makes the root read-only.
+var rootTimeouts = kernel.Timeouts{Replacement: -1, NOPInterval: nopInterval, NOPTimeout: nopTimeout}
+
+// An idle connection is probed after nopInterval and given up nopTimeout later.
+const (
+	nopInterval = 5 * time.Second
+	nopTimeout  = 10 * time.Second
+)
+
 // sessionConfig is what the table says of one path, as a kernel session.
 func (m *machine) sessionConfig(p ibft.Path) kernel.Config {
 	t := p.Target
@@ -85,7 +97,10 @@ func (m *machine) sessionConfig(p ibft.Path) kernel.Config {
 		Portal:    t.Portal().String(),
 		LUN:       iscsi.LUN(binary.BigEndian.Uint64(t.LUN[:])),
 		Boot:      kernel.Boot{Root: "ibft", Target: "target" + strconv.Itoa(int(t.Index))},
-		Logger:    m.log,
+		Timeouts:  rootTimeouts,
+		// The target may insist on digests.
+		Offer:  iscsi.Offer{HeaderDigest: iscsi.DigestAllow, DataDigest: iscsi.DigestAllow},
+		Logger: m.log,
 	}
 	if p.NIC != nil {
 		c.Boot.NIC = "ethernet" + strconv.Itoa(int(p.NIC.Index))
@@ -102,7 +117,7 @@ func (m *machine) sessionConfig(p ibft.Path) kernel.Config {
 
 // waitDisk waits for the disk of the table's LUN.
 func waitDisk(ctx context.Context, m *machine) (string, error) {
-	disk, err := m.session.Disk(ctx)
+	disk, err := m.paths[0].session.Disk(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -23,7 +23,7 @@ const ipAddrNoDAD = 0x02
 // configureNIC brings up the interface that nic describes and gives it the
 // table's addresses; on a VLAN it makes that interface first. It is safe to
 // call again. It returns the name of the interface that carries the traffic.
-func configureNIC(ctx context.Context, nic *ibft.NIC) (string, error) {
+func (m *machine) configureNIC(ctx context.Context, nic *ibft.NIC) (string, error) {
 	link, err := waitLink(ctx, nic)
 	if err != nil {
 		return "", err
@@ -38,7 +38,7 @@ func configureNIC(ctx context.Context, nic *ibft.NIC) (string, error) {
 	}
 	name := link.Attrs().Name
 	if !nic.IP.IsValid() {
-		if err := leaseAddress(ctx, link, nic); err != nil {
+		if err := m.leaseAddress(ctx, link, nic); err != nil {
 			return "", fmt.Errorf("the table gives this NIC no address: %w", err)
 		}
 	}

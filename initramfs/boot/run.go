@@ -25,9 +25,16 @@ type machine struct {
 	modules *modules.Loader
 	table   *ibft.Table
 	netDevs map[uint8]string // network device by the NIC's index in the table
-	session *kernel.Session
+	leases  []keptLease      // for the keeper to renew
+	paths   []sessionPath    // those logged in to
 	disk    kernel.Disk
 	handoff bootloader.Handoff
+}
+
+// sessionPath is a session, and how it was logged in to.
+type sessionPath struct {
+	config  kernel.Config
+	session *kernel.Session
 }
 
 // timelineFile tells the installed system how its boot went; /run moves along.

@@ -25,6 +25,7 @@ var steps = []step{
 	{"network", "check the table's NIC (ibft show) against this machine's (ip link)", configureNetwork},
 	{"login", "check that the target runs, its portal is reachable from here, and names and CHAP secrets agree", logIn},
 	{"disk", "check that the target serves this LUN to this initiator", waitDisk},
+	{"keeper", "", startKeeper},
 	{"root", "name the root file system with root=UUID=…", mountRoot},
 }
 

@@ -80,7 +80,7 @@ func (m *machine) settings(ctx context.Context) (source string, s ibft.Settings,
 		}
 		copy(s.NIC.MAC[:], link.Attrs().HardwareAddr)
 	} else {
-		lease, err := requestLease(ctx, link.Attrs().Name)
+		lease, err := m.requestLease(ctx, link)
 		if err != nil {
 			return "", s, err
 		}
@@ -151,7 +151,7 @@ func hasCarrier(a *netlink.LinkAttrs) bool {
 // network is up as they say.
 func (m *machine) resolver(nic *ibft.NIC) func(context.Context, string) ([]netip.Addr, error) {
 	return func(ctx context.Context, host string) ([]netip.Addr, error) {
-		if _, err := configureNIC(ctx, nic); err != nil {
+		if _, err := m.configureNIC(ctx, nic); err != nil {
 			return nil, err
 		}
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
