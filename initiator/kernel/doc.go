@@ -15,9 +15,22 @@
 // belongs to the kernel alone: it lives on when the program exits or executes another, and ends with [Session.Logout] or the
 // machine. A Login that fails takes back all that it had made.
 //
+// # Keeping sessions
+//
 // Nobody watches over a session by itself: when its connection breaks, the kernel holds I/O back for [Timeouts.Replacement] and then
-// fails it, unless some program logs in again. Every attribute that open-iscsi's iscsid needs for that is set at login (names,
-// portal, portal group, interface, CHAP), so the installed system's iscsid can adopt the session.
+// fails it, unless some program logs in again. [Keep] is that program, for any number of sessions: it listens for the kernel's
+// connection errors, and [Reconnect] does
+//
+//	STOP_CONN (recover) → TCP connect → BIND_CONN of the same session → SET_PARAM → login with the same ISID → SET_PARAM → START_CONN
+//
+// Every attribute that open-iscsi's iscsid needs for the same is set at login (names, portal, portal group, interface, CHAP), so
+// the installed system's iscsid can adopt the session. While one runs, Keep stands by. The replacement timeout is written to sysfs
+// too, which keeps iscsid from shortening it.
+//
+// # Limits
+//
+// Keep knows iscsid by its name and its netlink socket; another program that recovers sessions it takes for nobody. iscsid
+// logs in with an ISID of its own.
 //
 // # Where it works
 //

@@ -318,12 +318,7 @@ func (l *login) start() error {
 	if err := l.ctl.do(encodeConn(evStartConn, l.ctl.transport, l.sid, cid)); err != nil {
 		return err
 	}
-	path := string(sessionDir(l.cfg.Roots, l.sid).sub("recovery_tmo"))
-	value := replacementSeconds(l.cfg.Timeouts.Replacement)
-	if value == "-1" {
-		value = recoveryOff
-	}
-	if err := writeFile(path, value); err != nil {
+	if err := setRecovery(l.cfg.Roots, l.sid, l.cfg.Timeouts.Replacement); err != nil {
 		l.cfg.Logger.Warn("the recovery timeout is not protected from other programs", "session", l.sid, "err", err)
 	}
 	return nil

@@ -111,6 +111,20 @@ func readSession(cfg Config, sid uint32) (*Session, error) {
 	return s, nil
 }
 
+// SetReplacement changes how long the kernel holds I/O back while the connection is lost: see Timeouts.Replacement.
+func (s *Session) SetReplacement(d time.Duration) error {
+	return at("set the recovery timeout", s.Target, s.Portal, setRecovery(s.cfg.Roots, s.SID, d))
+}
+
+// setRecovery writes the timeout to sysfs, which from then on is the only way to change it.
+func setRecovery(r Roots, sid uint32, d time.Duration) error {
+	value := replacementSeconds(d)
+	if d < 0 {
+		value = recoveryOff
+	}
+	return writeFile(string(sessionDir(r, sid).sub("recovery_tmo")), value)
+}
+
 func joinAddress(host, port string) string {
 	if host == "" {
 		return ""

@@ -28,8 +28,9 @@ const shutdownProgram = "/run/initramfs/shutdown"
 
 // order is what init tells the keeper, through a pipe: secrets are in it.
 type order struct {
-	Sessions []keptSession
-	Leases   []keptLease
+	Sessions  []keptSession
+	Leases    []keptLease
+	Multipath *multipathDisk
 }
 
 // keptSession is kernel.Kept without what cannot be sent.
@@ -58,7 +59,7 @@ func (s keptSession) kept() kernel.Kept {
 // startKeeper starts the process that looks after the sessions from now on. A machine without one still boots: the step says
 // so, and the installed system's iscsid may do the same.
 func startKeeper(ctx context.Context, m *machine) (string, error) {
-	o := order{Sessions: m.keptSessions(), Leases: m.leases}
+	o := order{Sessions: m.keptSessions(), Leases: m.leases, Multipath: m.shared}
 	pid, err := launchKeeper(ctx, o)
 	if err != nil {
 		m.log.Warn("the keeper does not run; nobody reconnects a lost disk until iscsid does", "error", err)

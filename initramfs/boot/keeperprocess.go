@@ -90,13 +90,16 @@ func (k *keeperProcess) run(ctx context.Context) error {
 	k.tell(states)
 	k.log.Info("the keeper is at work and in charge, until an iscsid takes over", "pid", os.Getpid(), "sessions", len(cfg.Sessions))
 	ctx, cancel := context.WithCancel(ctx)
-	var leases sync.WaitGroup
+	var others sync.WaitGroup
 	for _, l := range k.order.Leases {
-		leases.Go(func() { l.keep(ctx, k.log) })
+		others.Go(func() { l.keep(ctx, k.log) })
+	}
+	if k.order.Multipath != nil {
+		others.Go(func() { k.order.Multipath.keep(ctx, k.log) })
 	}
 	err := kernel.Keep(ctx, cfg)
 	cancel()
-	leases.Wait()
+	others.Wait()
 	k.log.Info("the keeper ends", "err", err)
 	return err
 }

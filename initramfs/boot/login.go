@@ -52,23 +52,66 @@ func pathNICs(paths []ibft.Path) []*ibft.NIC {
 	return nics
 }
 
-// logIn gives the kernel a session by the first path that works.
+// otherPaths is how long the boot waits for the other paths when one is there.
+const otherPaths = 3 * time.Second
+
+// logIn gives the kernel a session by each path of the table. One is enough; those that are not there in a moment after it are
+// left behind.
 func logIn(ctx context.Context, m *machine) (string, error) {
-	var errs []error
-	for _, p := range m.table.Paths() {
-		config := m.sessionConfig(p)
-		session, err := kernel.Login(ctx, config)
-		if err == nil {
-			m.paths = []sessionPath{{config, session}}
-			return fmt.Sprintf("%s at %s", p.Target.Name, p.Target.Portal()), nil
-		}
-		errs = append(errs, err)
+	type result struct {
+		at   int
+		path sessionPath
+		err  error
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	table := m.table.Paths()
+	results := make(chan result)
+	for i, p := range table {
+		go func() {
+			config := m.sessionConfig(p)
+			session, err := kernel.Login(ctx, config)
+			results <- result{i, sessionPath{config, session}, err}
+		}()
+	}
+	all := make([]result, len(table))
+	var errs []error
+	for range table {
+		r := <-results
+		if all[r.at] = r; r.err != nil {
+			errs = append(errs, r.err)
+			continue
+		}
+		stop := time.AfterFunc(otherPaths, cancel)
+		defer stop.Stop()
+	}
+	m.paths = nil
+	for _, r := range all {
+		if r.err == nil {
+			m.paths = append(m.paths, r.path)
+		}
+	}
+	if len(m.paths) == 0 {
+		return "", loginFailure(errs)
+	}
+	for _, err := range errs {
+		m.log.Warn("a path to the disk is missing", "error", err)
+	}
+	first := m.paths[0].session
+	detail := fmt.Sprintf("%s at %s", first.Target, first.Portal)
+	if n := len(m.paths); n > 1 {
+		detail += fmt.Sprintf(" and by %d other paths", n-1)
+	}
+	return detail, nil
+}
+
+// loginFailure is why no path works; for good if targets have refused us.
+func loginFailure(errs []error) error {
 	err := errors.Join(errs...)
 	if errors.Is(err, iscsi.ErrPeerNotAuthenticated) || refused(err) {
-		err = permanentError{err}
+		return permanentError{err}
 	}
-	return "", err
+	return err
 }
 
 // refused reports whether a target has refused us by a status that trying
@@ -113,14 +156,4 @@ func (m *machine) sessionConfig(p ibft.Path) kernel.Config {
 		c.CHAP.Target = iscsi.CHAPUser{Name: t.ReverseCHAPName, Secret: iscsi.Secret(t.ReverseCHAPSecret)}
 	}
 	return c
-}
-
-// waitDisk waits for the disk of the table's LUN.
-func waitDisk(ctx context.Context, m *machine) (string, error) {
-	disk, err := m.paths[0].session.Disk(ctx)
-	if err != nil {
-		return "", err
-	}
-	m.disk = disk
-	return fmt.Sprintf("%s, %d MiB", disk.Device, disk.Size>>20), nil
 }

@@ -28,6 +28,7 @@ type machine struct {
 	leases  []keptLease      // for the keeper to renew
 	paths   []sessionPath    // those logged in to
 	disk    kernel.Disk
+	shared  *multipathDisk // what disk is of, if there are several paths to it
 	handoff bootloader.Handoff
 }
 

@@ -80,6 +80,9 @@ func letGo(ctx context.Context) error {
 		return err
 	}
 	endKeeper()
+	if err := removeMaps(); err != nil {
+		return err
+	}
 	sessions, err := kernel.Sessions(kernel.Roots{})
 	errs := []error{err}
 	for _, s := range sessions {

@@ -4,23 +4,16 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/bootlun/bootlun/ibft"
 	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/qemu"
-	"github.com/bootlun/bootlun/qemu/lan"
 	"github.com/bootlun/bootlun/target"
-	"github.com/bootlun/bootlun/target/store"
 )
 
 // repeats is how often a scenario does what it does: a few times, or as an environment variable says.
@@ -35,196 +28,6 @@ func repeats(t *testing.T, variable string, otherwise int) int {
 		t.Fatalf("%s=%q: want a number from 1 on", variable, text)
 	}
 	return n
-}
-
-const survivalTarget = "iqn.2026-11.org.bootlun:survival"
-
-var survivalGuest = ibft.MAC{0x52, 0x54, 0, 0x76, 0, 1}
-
-// shelf is a disk that several portals of a LAN serve, each of which can fail.
-type shelf struct {
-	t       *testing.T
-	lan     *lan.LAN
-	disk    store.Store
-	portals []*portal
-	logins  chan time.Time // of sessions that begin, at any portal
-}
-
-// portal is a server at an address of its own.
-type portal struct {
-	shelf    *shelf
-	host     *lan.Host
-	redirect *target.Redirect
-
-	stop  context.CancelFunc // nil while it is down
-	ended chan error
-	mu    sync.Mutex
-	conns []*faultyConn
-}
-
-// newShelf serves the image, whose writes stay in memory, at addresses 10.76.0.1 and on.
-func newShelf(t *testing.T, image string, portals int) *shelf {
-	t.Helper()
-	file, err := store.OpenFile(image, store.FileOptions{ReadOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { file.Close() })
-	s := &shelf{t: t, disk: store.NewOverlay(file), logins: make(chan time.Time, 1000)}
-	if s.lan, err = lan.New(lan.Config{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.lan.Close() })
-	for i := range portals {
-		addr := netip.AddrFrom4([4]byte{10, 76, 0, byte(i + 1)})
-		host, err := s.lan.Host(lan.HostConfig{Name: "portal", Addrs: []netip.Prefix{netip.PrefixFrom(addr, 24)}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := &portal{shelf: s, host: host}
-		s.portals = append(s.portals, p)
-		p.start()
-		t.Cleanup(p.kill)
-	}
-	return s
-}
-
-// start serves, as a new process would that knows nothing of the one before.
-func (p *portal) start() {
-	p.shelf.t.Helper()
-	server, err := target.New(target.Config{
-		Targets: []*target.Target{{
-			Name: survivalTarget, Redirect: p.redirect,
-			LUNs: []target.LUN{{Store: p.shelf.disk}},
-		}},
-		LogoutTimeout: -1,
-		Events: func(e target.Event) {
-			if e.Kind == target.LoginEvent && e.Session.Target == survivalTarget {
-				p.shelf.logins <- time.Now()
-			}
-		},
-	})
-	if err != nil {
-		p.shelf.t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.WithoutCancel(p.shelf.t.Context()))
-	l, err := p.host.Listen(ctx, "tcp", netip.AddrPortFrom(p.host.Addr(), iscsi.DefaultPort).String())
-	if err != nil {
-		p.shelf.t.Fatal(err)
-	}
-	p.stop, p.ended = stop, make(chan error, 1)
-	go func() { p.ended <- server.Serve(ctx, &faultyListener{Listener: l, portal: p}) }()
-}
-
-// kill ends the server without a word to its sessions.
-func (p *portal) kill() {
-	if p.stop == nil {
-		return
-	}
-	p.stop()
-	<-p.ended
-	p.stop = nil
-}
-
-// each makes all its connections faulty.
-func (p *portal) each(f func(*faultyConn)) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range p.conns {
-		f(c)
-	}
-}
-
-// faultyListener keeps the connections that it accepts within reach.
-type faultyListener struct {
-	net.Listener
-	portal *portal
-}
-
-func (l *faultyListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	f := &faultyConn{Conn: c}
-	l.portal.mu.Lock()
-	l.portal.conns = append(l.portal.conns, f)
-	l.portal.mu.Unlock()
-	return f, nil
-}
-
-// faultyConn is the server's end of a connection.
-type faultyConn struct {
-	net.Conn
-	mu     sync.Mutex
-	mute   bool // what the server says is lost, and it is none the wiser
-	deaf   bool // nothing is read any more
-	damage bool // a bit of the next long message flips
-}
-
-func (c *faultyConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	c.mu.Lock()
-	deaf := c.deaf
-	c.mu.Unlock()
-	if deaf && err == nil {
-		time.Sleep(300 * time.Millisecond) // more comes, and waits: closing now is a reset
-		c.Conn.Close()
-	}
-	return n, err
-}
-
-func (c *faultyConn) Write(b []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.mute:
-		return len(b), nil
-	case c.damage && len(b) >= 512:
-		c.damage = false
-		b = slices.Clone(b)
-		b[len(b)/2] ^= 0x10
-	}
-	return c.Conn.Write(b)
-}
-
-func (c *faultyConn) set(f func(*faultyConn)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f(c)
-}
-
-// machine boots from the shelf's disk by a table with its first paths portals.
-func (s *shelf) machine(paths int, cmdline string) qemu.Machine {
-	s.t.Helper()
-	kernel, image, err := images(s.t).Netboot(s.t.Context())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	settings := ibft.Settings{
-		InitiatorName: "iqn.2026-11.org.bootlun:survivor",
-		NIC:           ibft.NIC{Origin: ibft.OriginManual, MAC: survivalGuest, IP: netip.MustParseAddr("10.76.0.50"), PrefixLen: 24},
-	}
-	for _, p := range s.portals[:paths] {
-		settings.RootPaths = append(settings.RootPaths, fmt.Sprintf("iscsi:%s:::0:%s", p.host.Addr(), survivalTarget))
-	}
-	table, err := settings.Table(s.t.Context(), nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	raw, err := table.Build(ibft.BuildOptions{})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	file := filepath.Join(s.t.TempDir(), "ibft.bin")
-	if err := os.WriteFile(file, raw, 0o600); err != nil {
-		s.t.Fatal(err)
-	}
-	return qemu.Machine{
-		Name: "survivor", Memory: 1024, NoReboot: true, ACPITables: []string{file},
-		Kernel: kernel.Image, Initrd: image, Append: "console=ttyS0,115200 bootlun.source=table " + cmdline,
-		NICs: []qemu.NIC{{LAN: s.lan.Socket(), MAC: survivalGuest.HardwareAddr()}},
-	}
 }
 
 // survivor is a Debian on the shelf's disk, on which fio writes and verifies without end.
@@ -273,6 +76,29 @@ func (g *survivor) passes() {
 	}
 }
 
+// outlasts has the link cut for a while. A connection that is not given up in that time goes on without a new login; what tells
+// of the return is the target's first answer.
+func (g *survivor) outlasts(length time.Duration) {
+	g.t.Helper()
+	s := g.shelf
+	s.link(false)
+	time.Sleep(length)
+	s.link(true)
+	mended := time.Now()
+	deadline := time.After(3 * time.Minute)
+	for heard := false; !heard; {
+		select {
+		case at := <-s.words:
+			if heard = at.After(mended); heard {
+				g.t.Logf("link cut for %v: I/O again %v after its return", length, at.Sub(mended).Round(time.Millisecond))
+			}
+		case <-deadline:
+			g.t.Fatalf("link cut for %v: nothing for three minutes\n%s", length, strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
+		}
+	}
+	g.passes()
+}
+
 // survives does harm, has the harm mended, and waits until the disk works again. It returns the time from then to the login.
 func (g *survivor) survives(what string, harm, mend func()) {
 	g.t.Helper()
@@ -312,11 +138,8 @@ func (g *survivor) unharmed() {
 	}
 }
 
-// keeperInCharge and iscsidInCharge are what systemd is told.
-const (
-	keeperInCharge = "systemd.mask=iscsid.service systemd.mask=iscsid.socket systemd.mask=open-iscsi.service"
-	iscsidInCharge = ""
-)
+// keeperInCharge has systemd leave out iscsid.
+const keeperInCharge = "systemd.mask=iscsid.service systemd.mask=iscsid.socket systemd.mask=open-iscsi.service"
 
 // A Debian root survives what its target does, with the keeper in charge of its session.
 func TestSurvival(t *testing.T) {
@@ -331,14 +154,13 @@ func TestSurvival(t *testing.T) {
 		g.survives(fmt.Sprint("server killed and started, ", i+1), first.kill, first.start)
 	}
 	g.survives("connection reset", func() { first.each(func(c *faultyConn) { c.set(func(c *faultyConn) { c.deaf = true }) }) }, nothing)
-	g.survives("server's words lost", func() { first.each(func(c *faultyConn) { c.set(func(c *faultyConn) { c.mute = true }) }) }, nothing)
+	g.survives("server's words lost", first.mute, nothing)
 	for _, length := range cuts(t) {
-		g.survives(fmt.Sprint("link cut for ", length), func() {
-			s.link(false)
-			time.Sleep(length)
-		}, func() { s.link(true) })
+		g.outlasts(length)
 	}
-	g.moves(s.portals[0], s.portals[1])
+	g.survives("server that insists on digests", first.kill, func() { first.digests = true; first.start() })
+	g.survives("bit flipped on its way", func() { first.each(func(c *faultyConn) { c.set(func(c *faultyConn) { c.damage = true }) }) }, nothing)
+	g.moves(first, s.portals[1])
 	g.unharmed()
 	t.Log(strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
 	g.ends("poweroff")
@@ -355,14 +177,6 @@ func cuts(t *testing.T) []time.Duration {
 		all = append(all, d)
 	}
 	return all
-}
-
-// link cuts the machine off from the LAN, or restores it. Neither end sees its carrier change.
-func (s *shelf) link(up bool) {
-	s.t.Helper()
-	if err := s.lan.SetLink(survivalGuest.HardwareAddr(), up); err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 // moves has a portal send sessions to another one, loses the one that is there, and goes back.
@@ -396,5 +210,82 @@ func (g *survivor) ends(verb string) {
 		g.t.Errorf("%s took %v after the last service", verb, took)
 	} else {
 		g.t.Logf("%s took %v after the last service", verb, took.Round(time.Millisecond))
+	}
+}
+
+// mute has a server's words lost from now on.
+func (p *portal) mute() {
+	p.each(func(c *faultyConn) { c.set(func(c *faultyConn) { c.mute = true }) })
+}
+
+// The same root with the installed system's iscsid in charge, and back to the keeper when that ends.
+func TestSurvivalWithISCSID(t *testing.T) {
+	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "grub-mkimage")
+	s := newShelf(t, workbenchRoot(t), 1)
+	g := bootSurvivor(t, s, 1, "")
+	g.run("until grep -q iscsid /run/bootlun/keeper.json; do sleep .5; done")
+	g.load()
+	portal := s.portals[0]
+	for i := range repeats(t, "BOOTLUN_SURVIVAL_RESTARTS", 2) {
+		g.survives(fmt.Sprint("iscsid in charge: server killed and started, ", i+1), portal.kill, portal.start)
+	}
+	for _, length := range cuts(t) {
+		g.outlasts(length)
+	}
+	if n := strings.Join(g.run("grep -c '\"recoveries\": 0' /run/bootlun/keeper.json"), ""); n != "1" {
+		t.Errorf("the keeper did not stand by:\n%s", strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
+	}
+	if tmo := strings.Join(g.run("cat /sys/class/iscsi_session/session*/recovery_tmo"), " "); tmo != "off" {
+		t.Errorf("with iscsid the recovery timeout is %q", tmo)
+	}
+	g.run("systemctl stop iscsid.socket iscsid.service; until grep -q '\"inCharge\": \"keeper\"' /run/bootlun/keeper.json; do sleep .5; done")
+	g.survives("iscsid gone: server killed and started", portal.kill, portal.start)
+	g.unharmed()
+	t.Log(strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
+	g.ends("reboot")
+}
+
+// A root by two paths, of which either may be lost.
+func TestSurvivalByTwoPaths(t *testing.T) {
+	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "grub-mkimage")
+	s := newShelf(t, workbenchRoot(t), 2)
+	g := bootSurvivor(t, s, 2, keeperInCharge)
+	if on := g.run("findmnt -no SOURCE /; ls /sys/block/dm-0/slaves"); !slices.Contains(on, "sda  sdb") {
+		t.Fatalf("the root is on %q", on)
+	}
+	g.load()
+	for i, p := range []*portal{s.portals[0], s.portals[1]} {
+		g.drainLogins()
+		p.kill()
+		g.passes()
+		g.run(fmt.Sprintf("until [ $(grep -c 'has failed' /run/bootlun/keeper.log) -gt %d ]; do sleep .5; done", i))
+		p.start()
+		<-s.logins
+		g.run(fmt.Sprintf("until [ $(grep -c 'back in use' /run/bootlun/keeper.log) -gt %d ]; do sleep .5; done", i))
+		g.passes()
+	}
+	g.survives("both paths lost", func() { s.portals[0].kill(); s.portals[1].kill() },
+		func() { s.portals[0].start(); s.portals[1].start() })
+	// What the kernel says of paths is no harm to the disk that is above them.
+	if bad := g.run(`dmesg | grep -E 'I/O error.* dm-|EXT4-fs error|emounting filesystem read-only'`); len(bad) > 0 {
+		t.Errorf("the kernel says\n%s", strings.Join(bad, "\n"))
+	}
+	t.Log(strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
+	g.ends("poweroff")
+}
+
+// The end of a machine on a root by iSCSI, as often as BOOTLUN_SURVIVAL_ENDS says; the tests above have one of each kind.
+func TestSurvivorEnds(t *testing.T) {
+	n := repeats(t, "BOOTLUN_SURVIVAL_ENDS", 0)
+	if n == 0 {
+		t.Skip("SKIP: the other scenarios end once each; BOOTLUN_SURVIVAL_ENDS=10 has ten power-offs and ten reboots")
+	}
+	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "grub-mkimage")
+	for i := range n {
+		for _, verb := range []string{"poweroff", "reboot"} {
+			t.Run(fmt.Sprint(verb, i+1), func(t *testing.T) {
+				bootSurvivor(t, newShelf(t, workbenchRoot(t), 1), 1, "").ends(verb)
+			})
+		}
 	}
 }
