@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -65,7 +66,7 @@ func logIn(ctx context.Context, m *machine) (string, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	table := m.table.Paths()
+	table := distinct(m.table.Paths())
 	results := make(chan result)
 	for i, p := range table {
 		go func() {
@@ -103,6 +104,19 @@ func logIn(ctx context.Context, m *machine) (string, error) {
 		detail += fmt.Sprintf(" and by %d other paths", n-1)
 	}
 	return detail, nil
+}
+
+// distinct leaves out paths to a target and portal that an earlier one leads to: of two LUNs of one target the first is the disk.
+func distinct(paths []ibft.Path) []ibft.Path {
+	var kept []ibft.Path
+	for _, p := range paths {
+		if !slices.ContainsFunc(kept, func(k ibft.Path) bool {
+			return k.Target.Name == p.Target.Name && k.Target.Portal() == p.Target.Portal() && k.NIC.Index == p.NIC.Index
+		}) {
+			kept = append(kept, p)
+		}
+	}
+	return kept
 }
 
 // loginFailure is why no path works; for good if targets have refused us.

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/bootlun/bootlun/ibft"
 )
 
 func testMachine() *machine {
@@ -100,4 +103,15 @@ func TestPoll(t *testing.T) {
 			t.Errorf("error %v after %d calls", err, n)
 		}
 	})
+}
+
+func TestDistinctPaths(t *testing.T) {
+	nic := &ibft.NIC{}
+	path := func(ip string, lun byte) ibft.Path {
+		return ibft.Path{NIC: nic, Target: &ibft.Target{Name: "iqn.2026-11.test:disk", IP: netip.MustParseAddr(ip), Port: 3260, LUN: ibft.LUN{1: lun}}}
+	}
+	got := distinct([]ibft.Path{path("10.0.0.1", 0), path("10.0.0.1", 1), path("10.0.0.2", 0)})
+	if len(got) != 2 || got[0].Target.LUN[1] != 0 || got[1].Target.IP != netip.MustParseAddr("10.0.0.2") {
+		t.Errorf("distinct paths: %v", got)
+	}
 }
