@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/bootlun/bootlun/iscsi"
 )
 
 // keeperTest is a keeper of session 7 of a fake kernel.
@@ -148,4 +150,33 @@ func TestKeeperEndsWithItsSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	kt.await(t, func(s KeptState) bool { return s.State == stateGone })
+}
+
+func TestReconnectFollowsRedirect(t *testing.T) {
+	k := newFakeKernel(t)
+	to, err := iscsi.ParseTargetAddress(serveTarget(t, "tcp4", "127.0.0.1", open))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := k.testConfig(serveTarget(t, "tcp4", "127.0.0.1", func(iscsi.LoginInfo) iscsi.Access {
+		return iscsi.Access{Status: iscsi.StatusMovedTemporarily, Redirect: to}
+	}))
+	cfg.Roots = fakeSysfs(t)
+	k.sessions[7] = &fakeSession{conn: true}
+	defer k.shut()
+	// The target ends the connection after the redirect, and the kernel says so while the next one is being prepared.
+	stops := 0
+	k.before = func(call string) {
+		if call == "STOP_CONN" {
+			if stops++; stops == 3 {
+				k.event(evConnError, 7, 0, 1020, nil)
+			}
+		}
+	}
+	if err := Reconnect(t.Context(), 7, cfg); err != nil {
+		t.Fatal(err)
+	}
+	if stops != 3 || !k.sessions[7].started {
+		t.Errorf("after %d stops: started is %v", stops, k.sessions[7].started)
+	}
 }

@@ -183,11 +183,13 @@ func boundDialer(device string) Dialer {
 	return d
 }
 
-// stop is done at each attempt: an earlier one may have bound a connection.
+// stop is done at each attempt: an earlier one may have bound a connection. What the kernel said of that one comes before the
+// answer, so events count from here on.
 func (l *login) stop() error {
 	l.sid, l.host = l.again.SID, uint32(l.again.Host)
+	err := l.ctl.stop(l.sid)
 	l.ctl.watch(l.sid, cid)
-	return l.ctl.stop(l.sid)
+	return err
 }
 
 func (l *login) create() (err error) {
