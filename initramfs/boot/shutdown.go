@@ -96,7 +96,7 @@ func letGo(ctx context.Context) error {
 // unmountAll unmounts what is mounted at and below dir, the innermost first. What is busy is tried again for a while, and then
 // made read-only.
 func unmountAll(dir string) error {
-	var left []string
+	var left []mountPoint
 	var err error
 	for range lastAttempts {
 		var text []byte
@@ -108,9 +108,9 @@ func unmountAll(dir string) error {
 		}
 		progress := false
 		err = nil
-		for _, place := range left {
-			if uerr := unix.Unmount(place, 0); uerr != nil {
-				err = errors.Join(err, fmt.Errorf("unmount %s: %w", place, uerr))
+		for _, m := range left {
+			if uerr := m.unmount(); uerr != nil {
+				err = errors.Join(err, uerr)
 				continue
 			}
 			progress = true
@@ -119,28 +119,49 @@ func unmountAll(dir string) error {
 			time.Sleep(100 * time.Millisecond)
 		}
 	}
-	for _, place := range left {
-		err = errors.Join(err, unix.Mount("", place, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	for _, m := range left {
+		err = errors.Join(err, unix.Mount("", m.place, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 	}
 	return err
 }
 
+// mountPoint is where something is mounted.
+type mountPoint struct {
+	place  string
+	onDisk bool
+}
+
+// unmount takes what is in memory away even while it is in use: this program's own console is in the old root's /dev.
+func (m mountPoint) unmount() error {
+	flags := unix.MNT_DETACH
+	if m.onDisk {
+		flags = 0
+	}
+	if err := unix.Unmount(m.place, flags); err != nil {
+		return fmt.Errorf("unmount %s: %w", m.place, err)
+	}
+	return nil
+}
+
 // mountPoints are those at and below dir, the last mounted first.
-func mountPoints(mountinfo, dir string) []string {
-	var places []string
+func mountPoints(mountinfo, dir string) []mountPoint {
+	var all []mountPoint
 	for line := range strings.Lines(mountinfo) {
-		// The fifth field, with spaces and the like in octal: proc(5).
-		f := strings.Fields(line)
-		if len(f) < 5 {
+		// "36 35 98:0 / /mnt rw master:1 - ext4 /dev/sda1 rw", spaces and the like of the place in octal: proc(5).
+		left, right, _ := strings.Cut(line, " - ")
+		f, source := strings.Fields(left), strings.Fields(right)
+		if len(f) < 5 || len(source) < 2 {
 			continue
 		}
 		place, err := strconv.Unquote(`"` + strings.ReplaceAll(f[4], `"`, `\"`) + `"`)
 		if err == nil && (place == dir || strings.HasPrefix(place, dir+"/")) {
-			places = append(places, place)
+			// Some file systems on disks have a number of their own, with major 0.
+			onDisk := !strings.HasPrefix(f[2], "0:") || strings.HasPrefix(source[1], "/dev/")
+			all = append(all, mountPoint{place, onDisk})
 		}
 	}
-	slices.Reverse(places)
-	return places
+	slices.Reverse(all)
+	return all
 }
 
 // endKeeper sends the keeper away, if there is one, and waits a moment for its end.

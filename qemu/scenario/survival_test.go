@@ -38,7 +38,7 @@ type survivor struct {
 }
 
 // Each pass of fio writes a file anew in random order, with checksums, and reads it back.
-const fioLoop = `(while [ ! -e /run/stop ]; do fio --name=pass --filename=/root/fio.data --size=8m --rw=randwrite --bs=4k ` +
+const fioLoop = `(while [ ! -e /run/stop ]; do fio --name=pass --filename=/root/fio.data --size=4m --rw=randwrite --bs=4k ` +
 	`--direct=1 --fsync=64 --ioengine=libaio --iodepth=4 --verify=crc32c --verify_fatal=1 --output=/run/fio.out || { echo fio failed >>/run/failed; break; }; ` +
 	`echo pass >>/run/passes; done) </dev/null >/dev/null 2>&1 & true`
 
@@ -162,7 +162,7 @@ func TestSurvival(t *testing.T) {
 	g.survives("bit flipped on its way", func() { first.each(func(c *faultyConn) { c.set(func(c *faultyConn) { c.damage = true }) }) }, nothing)
 	g.moves(first, s.portals[1])
 	g.unharmed()
-	t.Log(strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
+	g.t.Log(strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
 	g.ends("poweroff")
 }
 
@@ -241,7 +241,7 @@ func TestSurvivalWithISCSID(t *testing.T) {
 	g.run("systemctl stop iscsid.socket iscsid.service; until grep -q '\"inCharge\": \"keeper\"' /run/bootlun/keeper.json; do sleep .5; done")
 	g.survives("iscsid gone: server killed and started", portal.kill, portal.start)
 	g.unharmed()
-	t.Log(strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
+	g.t.Log(strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
 	g.ends("reboot")
 }
 
@@ -270,7 +270,7 @@ func TestSurvivalByTwoPaths(t *testing.T) {
 	if bad := g.run(`dmesg | grep -E 'I/O error.* dm-|EXT4-fs error|emounting filesystem read-only'`); len(bad) > 0 {
 		t.Errorf("the kernel says\n%s", strings.Join(bad, "\n"))
 	}
-	t.Log(strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
+	g.t.Log(strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
 	g.ends("poweroff")
 }
 
