@@ -4,197 +4,263 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/bootlun/bootlun/initiator"
+	"github.com/bootlun/bootlun/internal/bytesize"
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
-// copyUnit is how much is copied at a time.
-const copyUnit = 4 << 20
+// copySaves is how often a copy notes how far it is.
+const copySaves = 2 * time.Second
 
-const readUsage = `Copy from a disk to a file or to standard output. Neither offset nor length need be
-multiples of the block size.
-
-Usage:
-  iscsi read URL [flags]
-
-Examples:
-  iscsi read iscsi://192.0.2.1/iqn.2026-01.com.example:disk/1 -o disk.img
-  iscsi read iscsi:192.0.2.1::::iqn.2026-01.com.example:disk --length 512 | xxd
-  iscsi read iscsi://192.0.2.1/iqn.2026-01.com.example:disk/1 --offset 1M --length 64M -o part.img
-`
-
-func read(ctx context.Context, args []string, env environment, std stdio) (err error) {
-	c := newCommand("read", readUsage)
-	var n connection
-	var offset, length sizeFlag
-	n.register(c.FlagSet)
-	c.Var(&offset, "offset", "`BYTES` to skip on the disk; units K, M, G and T")
-	c.Var(&length, "length", "`BYTES` to copy (to the end of the disk)")
-	output := c.String("o", "-", "`FILE` to write, which is overwritten")
-	url, err := c.parse(args, "URL", std)
-	if err != nil {
-		return err
+func copyCommand() *cli.Command {
+	c := cli.NewCommand("copy", "copy a whole disk to a file, or a file to a disk, OVERWRITING what is there",
+		"URL FILE [flags]", "FILE URL [flags]")
+	c.Text = `What is not used on the disk is not read, and zeros leave holes in the file. A file's
+holes and zeros are made on the disk without sending them, if it can do that. A copy
+that was interrupted goes on with --resume, where it was when it last noted that in
+FILE.progress; that file goes when the copy is done. When the command is done, the
+data is on the medium.`
+	c.Examples = []cli.Example{
+		{"iscsi copy iscsi://192.0.2.1/iqn.2026-01.com.example:disk/1 disk.img", "a backup"},
+		{"iscsi copy disk.img iscsi://192.0.2.1/iqn.2026-01.com.example:disk/1", "back again"},
+		{"iscsi copy --resume disk.img iscsi://192.0.2.1/iqn.2026-01.com.example:disk/1"},
 	}
-	cfg, err := n.config(c, url, true, env)
-	if err != nil {
-		return err
-	}
-	if *output == "-" && isTerminal(std.out) {
-		return c.misused("a disk's bytes do no good on a terminal: give -o FILE, or redirect the output")
-	}
-	return withLUN(ctx, cfg, n, func(lun *initiator.LUN) (err error) {
-		end := lun.Size()
-		if length.set {
-			end = offset.bytes + length.bytes
-		}
-		if offset.bytes > lun.Size() || end < offset.bytes || end > lun.Size() {
-			return fmt.Errorf("the disk has %d bytes: offset %d and length %d go beyond its end", lun.Size(), offset.bytes, length.bytes)
-		}
-		out, closeOut, err := create(*output, std.out)
+	c.Max = 2
+	var r reach
+	r.define(c)
+	resume := c.Bool("resume", false, "go on with a copy that was interrupted")
+	c.Run = func(ctx context.Context, args []string, std cli.IO) error {
+		url, file, toDisk, err := copyArguments(c, args)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, closeOut()) }()
-		return copyOut(ctx, out, lun, offset.bytes, end, newProgress(std.err, end-offset.bytes))
-	})
+		cfg, err := r.config(c, []string{url}, true)
+		if err != nil {
+			return err
+		}
+		return r.withLUN(ctx, cfg, std, func(lun *initiator.LUN) error {
+			j := job{lun: lun, name: file, log: journal{path: file + ".progress", url: url}}
+			open := j.openToWrite
+			if toDisk {
+				open = j.openToRead
+			}
+			if err := open(*resume); err != nil {
+				return err
+			}
+			j.progress = newProgress(std.Err, j.size)
+			return j.run(ctx, toDisk)
+		})
+	}
+	return c
 }
 
-// create opens a file to write, standard output for "-".
-func create(name string, stdout io.Writer) (io.Writer, func() error, error) {
-	if name == "-" {
-		return stdout, func() error { return nil }, nil
+func copyArguments(c *cli.Command, args []string) (url, file string, toDisk bool, err error) {
+	if len(args) != 2 {
+		return "", "", false, c.Misused("wants a URL and a FILE")
 	}
-	f, err := os.Create(name)
+	from, to := strings.HasPrefix(args[0], "iscsi:"), strings.HasPrefix(args[1], "iscsi:")
+	switch {
+	case from && to:
+		return "", "", false, c.Misused("two URLs: one of the two must be a file; iscsi read | iscsi write copies from disk to disk")
+	case from:
+		return args[0], args[1], false, nil
+	case to:
+		return args[1], args[0], true, nil
+	}
+	return "", "", false, c.Misused("neither %q nor %q is a URL", args[0], args[1])
+}
+
+// job is a copy under way.
+type job struct {
+	lun      *initiator.LUN
+	name     string
+	file     *os.File
+	regular  bool // the file is one, and may have holes
+	size     int64
+	done     int64 // all before this offset has been written
+	log      journal
+	saved    time.Time
+	progress *progress
+}
+
+// openToWrite opens the file that gets the disk's data. Beyond what is done it has nothing but holes.
+func (j *job) openToWrite(resume bool) (err error) {
+	j.size = j.lun.Size()
+	if err := j.begin(resume); err != nil {
+		return err
+	}
+	if j.file, err = os.OpenFile(j.name, os.O_CREATE|os.O_RDWR, 0o666); err != nil {
+		return err
+	}
+	info, err := j.file.Stat()
+	if err == nil {
+		j.regular = info.Mode().IsRegular()
+	}
+	if err == nil && resume && info.Size() < j.done && j.regular {
+		err = fmt.Errorf("%s has %d bytes and not the %d that %s tells of", j.name, info.Size(), j.done, j.log.path)
+	}
+	if err == nil && j.regular {
+		err = errors.Join(j.file.Truncate(j.done), j.file.Truncate(j.size))
+	}
 	if err != nil {
-		return nil, nil, err
-	}
-	return f, f.Close, nil
-}
-
-// copyOut copies a part of a disk.
-func copyOut(ctx context.Context, out io.Writer, lun *initiator.LUN, offset, end int64, p *progress) error {
-	buf := make([]byte, min(copyUnit, end-offset))
-	done := int64(0)
-	defer func() { p.end(done) }()
-	for offset+done < end {
-		b := buf[:min(int64(len(buf)), end-offset-done)]
-		if _, err := lun.ReadAtContext(ctx, b, offset+done); err != nil {
-			return err
-		}
-		if _, err := out.Write(b); err != nil {
-			return err
-		}
-		done += int64(len(b))
-		p.at(done)
+		return errors.Join(err, j.file.Close())
 	}
 	return nil
 }
 
-const writeUsage = `Copy a file or standard input to a disk, OVERWRITING what is there. Neither offset
-nor length need be multiples of the block size. When the command is done, the data
-is on the medium.
-
-Usage:
-  iscsi write URL [flags]
-
-Examples:
-  iscsi write iscsi://192.0.2.1/iqn.2026-01.com.example:disk/1 -i disk.img
-  zstd -dc disk.img.zst | iscsi write iscsi://192.0.2.1/iqn.2026-01.com.example:disk/1
-  iscsi write iscsi://192.0.2.1/iqn.2026-01.com.example:disk/1 --offset 446 -i table.bin
-`
-
-func write(ctx context.Context, args []string, env environment, std stdio) error {
-	c := newCommand("write", writeUsage)
-	var n connection
-	var offset sizeFlag
-	n.register(c.FlagSet)
-	c.Var(&offset, "offset", "`BYTES` to skip on the disk; units K, M, G and T")
-	input := c.String("i", "-", "`FILE` to read")
-	url, err := c.parse(args, "URL", std)
-	if err != nil {
+// openToRead opens the file that goes to the disk.
+func (j *job) openToRead(resume bool) (err error) {
+	if j.lun.WriteProtected() {
+		return initiator.ErrWriteProtected
+	}
+	if j.file, err = os.Open(j.name); err != nil {
 		return err
 	}
-	cfg, err := n.config(c, url, true, env)
+	info, err := j.file.Stat()
+	switch {
+	case err != nil:
+	case info.IsDir():
+		err = fmt.Errorf("%s is a directory", j.name)
+	default:
+		j.regular = info.Mode().IsRegular()
+		j.size, err = j.file.Seek(0, 2) // of a device, too
+	}
+	if err == nil && j.size > j.lun.Size() {
+		err = fmt.Errorf("%s has %d bytes, which do not fit: the disk has %d", j.name, j.size, j.lun.Size())
+	}
+	if err == nil {
+		err = j.begin(resume)
+	}
 	if err != nil {
+		return errors.Join(err, j.file.Close())
+	}
+	return nil
+}
+
+// begin reads the note of an interrupted copy, or makes sure that there is none.
+func (j *job) begin(resume bool) (err error) {
+	if resume {
+		j.done, err = j.log.read(j.size)
 		return err
 	}
-	in, size, err := open(*input, std.in)
-	if err != nil {
+	if _, err := os.Stat(j.log.path); err == nil {
+		return fmt.Errorf("%s is of a copy that was interrupted: give --resume to go on with it, or remove it to begin anew", j.log.path)
+	}
+	return nil
+}
+
+// run copies, and notes how far it came if it does not come to the end.
+func (j *job) run(ctx context.Context, toDisk bool) (err error) {
+	defer func() { err = errors.Join(err, j.file.Close()) }()
+	defer func() { j.progress.end(j.done) }()
+	j.saved = time.Now()
+	flush := func(context.Context) error { return j.file.Sync() }
+	if toDisk {
+		flush = j.lun.Flush
+		err = j.toDisk(ctx, flush)
+	} else {
+		err = j.toFile(ctx, flush)
+	}
+	if err == nil {
+		err = flush(ctx)
+	}
+	if err == nil {
+		return j.log.remove()
+	}
+	if ctx.Err() != nil { // the session is still good
+		err = j.save(context.WithoutCancel(ctx), flush)
+		return errors.Join(fmt.Errorf("interrupted after %s of %s: --resume goes on", bytesize.Format(j.done), bytesize.Format(j.size)), err)
+	}
+	return err
+}
+
+// advance notes that all before an offset is written, and now and then saves that.
+func (j *job) advance(ctx context.Context, to int64, flush func(context.Context) error) error {
+	j.done = to
+	j.progress.at(to)
+	if time.Since(j.saved) < copySaves {
+		return nil
+	}
+	return j.save(ctx, flush)
+}
+
+func (j *job) save(ctx context.Context, flush func(context.Context) error) error {
+	if err := flush(ctx); err != nil {
 		return err
 	}
-	defer in.Close()
-	return withLUN(ctx, cfg, n, func(lun *initiator.LUN) error {
-		if lun.WriteProtected() {
-			return initiator.ErrWriteProtected
-		}
-		if room := lun.Size() - offset.bytes; room < size {
-			return fmt.Errorf("%d bytes do not fit: the disk has %d, %d of them after the offset", size, lun.Size(), max(room, 0))
-		}
-		if err := copyIn(ctx, lun, offset.bytes, in, newProgress(std.err, size)); err != nil {
+	j.saved = time.Now()
+	return j.log.write(j.done, j.size)
+}
+
+func (j *job) toFile(ctx context.Context, flush func(context.Context) error) error {
+	return readPieces(ctx, j.lun, j.done, j.size, func(p piece) error {
+		if err := j.writeFile(p); err != nil {
 			return err
 		}
-		return lun.Flush(ctx)
+		return j.advance(ctx, p.off+p.length, flush)
 	})
 }
 
-// open opens a file to read, standard input for "-"; its size is 0 if it cannot be
-// known.
-func open(name string, stdin io.Reader) (io.ReadCloser, int64, error) {
-	if name == "-" {
-		return io.NopCloser(stdin), 0, nil
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, 0, err
-	}
-	info, err := f.Stat()
-	if err == nil && info.IsDir() {
-		err = fmt.Errorf("%s is a directory", name)
-	}
-	if err != nil {
-		f.Close()
-		return nil, 0, err
-	}
-	if !info.Mode().IsRegular() {
-		return f, 0, nil
-	}
-	return f, info.Size(), nil
-}
+// zeroUnit is how long zeros must be to be worth a hole.
+const zeroUnit = 64 << 10
 
-// copyIn copies all of in to a disk.
-func copyIn(ctx context.Context, lun *initiator.LUN, offset int64, in io.Reader, p *progress) error {
-	buf := make([]byte, copyUnit)
-	done := int64(0)
-	defer func() { p.end(done) }()
-	for {
-		n, err := io.ReadFull(in, buf)
-		end := err == io.EOF || err == io.ErrUnexpectedEOF
-		if err != nil && !end {
+// writeFile writes a piece, all but the zeros that a fresh file has anyway.
+func (j *job) writeFile(p piece) error {
+	if p.data == nil && j.regular {
+		return nil
+	}
+	if p.data == nil {
+		return writeZeros(j.file, p.off, p.length)
+	}
+	for off := int64(0); off < p.length; off += zeroUnit {
+		b := p.data[off:min(off+zeroUnit, p.length)]
+		if j.regular && isZero(b) {
+			continue
+		}
+		if _, err := j.file.WriteAt(b, p.off+off); err != nil {
 			return err
 		}
-		if _, err := lun.WriteAtContext(ctx, buf[:n], offset+done); err != nil {
-			return err
-		}
-		done += int64(n)
-		p.at(done)
-		if end {
-			return nil
-		}
 	}
+	return nil
 }
 
-// withLUN does something with a disk, in a session of its own.
-func withLUN(ctx context.Context, cfg initiator.Config, n connection, do func(*initiator.LUN) error) (err error) {
-	s, err := initiator.Dial(ctx, cfg)
-	if err != nil {
-		return err
+// writeZeros writes zeros to what may have something else.
+func writeZeros(f *os.File, off, length int64) error {
+	zeros := make([]byte, min(length, copyUnit))
+	for length > 0 {
+		n, err := f.WriteAt(zeros[:min(length, copyUnit)], off)
+		if err != nil {
+			return err
+		}
+		off, length = off+int64(n), length-int64(n)
 	}
-	defer s.Close() // whether the target confirms the logout does not matter
-	lun, err := s.OpenLUN(ctx, n.lun)
-	if err != nil {
-		return err
-	}
-	return do(lun)
+	return nil
+}
+
+func (j *job) toDisk(ctx context.Context, flush func(context.Context) error) error {
+	return readFilePieces(ctx, j.file, j.done, j.size, func(p piece) error {
+		var err error
+		switch {
+		case p.data == nil && j.thin():
+			err = j.lun.WriteZeroes(ctx, p.off, p.length, true)
+		case p.data == nil:
+			_, err = j.lun.WriteAtContext(ctx, make([]byte, p.length), p.off)
+		default:
+			_, err = j.lun.WriteAtContext(ctx, p.data, p.off)
+		}
+		if err != nil {
+			return err
+		}
+		return j.advance(ctx, p.off+p.length, flush)
+	})
+}
+
+// thin says that the disk gives room back for zeros. Others get them as data: tgt 1.0.85 never answers a WRITE SAME that
+// comes without (NDOB).
+func (j *job) thin() bool {
+	return j.lun.Capacity().Provisioned && j.lun.Provisioning().WriteSame16 && j.lun.Capacity().ReadZeros
 }

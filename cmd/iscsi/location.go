@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/bootlun/bootlun/ibft"
-	"github.com/bootlun/bootlun/initiator"
 	"github.com/bootlun/bootlun/iscsi"
 )
 
@@ -61,26 +60,4 @@ func parseURL(s string) (l location, err error) {
 		l.lun, err = iscsi.ParseLUN(lun)
 	}
 	return l, err
-}
-
-// connection is how a command that works on a session is called.
-type connection struct {
-	loginFlags
-	location
-}
-
-// config makes the settings to reach the location, which must have a LUN if
-// wantLUN.
-func (n *connection) config(c command, url string, wantLUN bool, env environment) (cfg initiator.Config, err error) {
-	if n.location, err = parseLocation(url); err != nil {
-		return cfg, c.misused("%w", err)
-	}
-	if wantLUN && !n.hasLUN {
-		return cfg, c.misused("the URL names no LUN: iscsi info lists a target's LUNs")
-	}
-	if cfg, err = n.loginFlags.config(c, n.user, env); err != nil {
-		return cfg, err
-	}
-	cfg.Portal, cfg.Target = n.portal, n.location.target
-	return cfg, nil
 }

@@ -3,10 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/bootlun/bootlun/internal/bytesize"
+	"github.com/bootlun/bootlun/internal/cli"
 )
 
 // progress shows on a terminal how far a copy is. The zero value shows nothing.
@@ -21,20 +21,10 @@ const progressEvery = 250 * time.Millisecond
 
 // newProgress shows on w if that is a terminal.
 func newProgress(w io.Writer, total int64) *progress {
-	if !isTerminal(w) {
+	if !cli.IsTerminal(w) {
 		return &progress{}
 	}
 	return &progress{w: w, total: total, start: time.Now()}
-}
-
-// isTerminal reports whether f is a character device, which is close enough.
-func isTerminal(f any) bool {
-	file, ok := f.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // at shows that so many bytes are done, from time to time.

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/bootlun/bootlun/internal/bytesize"
+	"github.com/bootlun/bootlun/internal/cli"
+	"github.com/bootlun/bootlun/internal/cli/clitest"
 	"github.com/bootlun/bootlun/internal/peers"
 	"github.com/bootlun/bootlun/iscsi"
 )
@@ -24,9 +26,9 @@ const (
 // with one variable.
 func runIn(t *testing.T, stdin, line string) (code int, stdout, stderr string) {
 	t.Helper()
-	env := func(name string) (string, bool) { return testSecret, name == "SECRET" }
+	t.Setenv("SECRET", testSecret)
 	var out, errout bytes.Buffer
-	code = run(t.Context(), strings.Fields(line), env, stdio{strings.NewReader(stdin), &out, &errout})
+	code = program().Run(t.Context(), strings.Fields(line), strings.NewReader(stdin), &out, &errout)
 	return code, out.String(), errout.String()
 }
 
@@ -41,39 +43,63 @@ func TestUsage(t *testing.T) {
 		out  string // in standard output
 		err  string // in standard error
 	}{
-		"":                {exitUsage, "", "no command given"},
-		"--help":          {exitOK, "Examples:", ""},
-		"help":            {exitOK, "iscsi COMMAND --help", ""},
-		"frobnicate":      {exitUsage, "", `unknown command "frobnicate"`},
-		"discover --help": {exitOK, "--chap-secret-file FILE", ""},
-		"info --help":     {exitOK, "--json", ""},
-		"read --help":     {exitOK, "--length BYTES", ""},
-		"write --help":    {exitOK, "OVERWRITING", ""},
-		"discover":        {exitUsage, "", "no portal given"},
-		"discover a b":    {exitUsage, "", `unexpected argument "b"`},
-		"discover a:b":    {exitUsage, "", "is no port"},
-		"read":            {exitUsage, "", "no URL given"},
-		"read x":          {exitUsage, "", "is neither iscsi://HOST/TARGET/LUN nor a root path"},
-		"read iscsi:::::iqn.2026-01.com.example:disk":         {exitUsage, "", "names no server"},
-		"read iscsi://192.0.2.1":                              {exitUsage, "", "names no target"},
-		"read iscsi://192.0.2.1/iqn.2026-01.com.e:d":          {exitUsage, "", "names no LUN"},
-		"read iscsi://192.0.2.1/iqn.2026-01.com.e:d/one":      {exitUsage, "", `LUN "one"`},
-		"read iscsi://a%b@192.0.2.1/iqn.d/1":                  {exitUsage, "", "a secret has no place in a URL"},
-		"read iscsi://a@192.0.2.1/iqn.d/1":                    {exitUsage, "", "CHAP wants both"},
-		"read --chap-secret-env SECRET" + url:                 {exitUsage, "", "CHAP wants both"},
-		"read --chap-user a --chap-secret-env X" + url:        {exitFailed, "", "the environment has no X"},
-		"read --chap-secret-file /nonexistent" + url:          {exitFailed, "", "no such file"},
-		"read --chap-secret-file " + empty + url:              {exitFailed, "", "is empty"},
-		"read --chap-secret-file x --chap-secret-env y" + url: {exitUsage, "", "exclude each other"},
-		"read --target-secret-env SECRET" + url:               {exitUsage, "", "only to who has"},
-		"read --target-user bob" + url:                        {exitUsage, "", "--target-user wants"},
-		"read --header-digest maybe" + url:                    {exitUsage, "", "want no, allow, prefer or require"},
-		"read --offset -1" + url:                              {exitUsage, "", "want a number of bytes"},
-		"read --timeout 0s" + url:                             {exitUsage, "", "is not positive"},
-		"read --initiator me" + url:                           {exitUsage, "", "--initiator"},
-		"write -i /nonexistent" + url:                         {exitFailed, "", "no such file"},
-		"write -i /" + url:                                    {exitFailed, "", "is a directory"},
-		"discover 127.0.0.1:1":                                {exitFailed, "", "nothing listens there"},
+		"":                {cli.ExitUsage, "", "no command given"},
+		"--help":          {cli.ExitOK, "Examples:", ""},
+		"help":            {cli.ExitOK, "iscsi COMMAND --help", ""},
+		"frobnicate":      {cli.ExitUsage, "", `unknown command "frobnicate"`},
+		"discover --help": {cli.ExitOK, "--chap-secret-file FILE", ""},
+		"info --help":     {cli.ExitOK, "--json", ""},
+		"read --help":     {cli.ExitOK, "--length BYTES", ""},
+		"write --help":    {cli.ExitOK, "OVERWRITING", ""},
+		"discover":        {cli.ExitUsage, "", "no portal given"},
+		"info a b":        {cli.ExitUsage, "", `unexpected argument "b"`},
+		"discover a:b":    {cli.ExitUsage, "", "is no port"},
+		"read":            {cli.ExitUsage, "", "no URL given"},
+		"read x":          {cli.ExitUsage, "", "is neither iscsi://HOST/TARGET/LUN nor a root path"},
+		"read iscsi:::::iqn.2026-01.com.example:disk":         {cli.ExitUsage, "", "names no server"},
+		"read iscsi://192.0.2.1":                              {cli.ExitUsage, "", "names no target"},
+		"read iscsi://192.0.2.1/iqn.2026-01.com.e:d":          {cli.ExitUsage, "", "names no LUN"},
+		"read iscsi://192.0.2.1/iqn.2026-01.com.e:d/one":      {cli.ExitUsage, "", `LUN "one"`},
+		"read iscsi://a%b@192.0.2.1/iqn.d/1":                  {cli.ExitUsage, "", "a secret has no place in a URL"},
+		"read iscsi://a@192.0.2.1/iqn.d/1":                    {cli.ExitUsage, "", "CHAP wants both"},
+		"read --chap-secret-env SECRET" + url:                 {cli.ExitUsage, "", "CHAP wants both"},
+		"read --chap-user a --chap-secret-env X" + url:        {cli.ExitFailed, "", "the environment has no X"},
+		"read --chap-secret-file /nonexistent" + url:          {cli.ExitFailed, "", "no such file"},
+		"read --chap-secret-file " + empty + url:              {cli.ExitFailed, "", "is empty"},
+		"read --chap-secret-file x --chap-secret-env y" + url: {cli.ExitUsage, "", "exclude each other"},
+		"read --target-secret-env SECRET" + url:               {cli.ExitUsage, "", "only to who has"},
+		"read --target-user bob" + url:                        {cli.ExitUsage, "", "--target-user wants"},
+		"read --header-digest maybe" + url:                    {cli.ExitUsage, "", "want no, allow, prefer or require"},
+		"read --offset -1" + url:                              {cli.ExitUsage, "", "want a number of bytes"},
+		"read --timeout 0s" + url:                             {cli.ExitUsage, "", "is not positive"},
+		"read --initiator me" + url:                           {cli.ExitUsage, "", "--initiator"},
+		"write -i /nonexistent" + url:                         {cli.ExitFailed, "", "no such file"},
+		"write -i /" + url:                                    {cli.ExitFailed, "", "is a directory"},
+		"copy x y":                                            {cli.ExitUsage, "", "is a URL"},
+		"copy iscsi:x iscsi:y":                                {cli.ExitUsage, "", "two URLs"},
+		"copy x":                                              {cli.ExitUsage, "", "wants a URL and a FILE"},
+		"verify" + url + " /nonexistent":                      {cli.ExitFailed, "", "no such file"},
+		"bench --kind write" + url:                            {cli.ExitUsage, "", "--overwrite"},
+		"bench --depth 0" + url:                               {cli.ExitUsage, "", "--depth"},
+		"bench --kind swim" + url:                             {cli.ExitUsage, "", "want one of"},
+		"cdb" + url:                                           {cli.ExitUsage, "", "0 bytes"},
+		"cdb" + url + " zz":                                   {cli.ExitUsage, "", "invalid byte"},
+		"cdb --in 1 --out 00" + url + " 000000000000":         {cli.ExitUsage, "", "reads or writes"},
+		"reserve" + url + " grab":                             {cli.ExitUsage, "", "want one of show"},
+		"reserve" + url + " register":                         {cli.ExitUsage, "", "--key"},
+		"reserve --key x" + url:                               {cli.ExitUsage, "", "want a number"},
+		"reserve --key 1" + url + " preempt":                  {cli.ExitUsage, "", "--victim"},
+		"read --isid 12" + url:                                {cli.ExitUsage, "", "--isid"},
+		"read --portal a:b" + url:                             {cli.ExitUsage, "", "portal"},
+		"read --recover -1s" + url:                            {cli.ExitUsage, "", "--recover"},
+		"discover --isns --slp x":                             {cli.ExitUsage, "", "one of --isns"},
+		"discover --firmware a b":                             {cli.ExitUsage, "", "one FILE"},
+		"discover --firmware --root /nonexistent":             {exitNothingFound, "", "no table"},
+		"sessions -P 4":                                       {cli.ExitUsage, "", "0 to 3"},
+		"sessions --root /nonexistent":                        {exitNothingFound, "", "no sessions"},
+		"detach":                                              {cli.ExitUsage, "", "--all"},
+		"attach --portal x" + url:                             {cli.ExitUsage, "", "one portal"},
+		"discover 127.0.0.1:1":                                {exitNoConnection, "", "nothing listens there"},
 	} {
 		code, out, errout := runIn(t, "", line)
 		if code != want.code || !strings.Contains(out, want.out) || !strings.Contains(errout, want.err) {
@@ -156,7 +182,7 @@ func TestTGT(t *testing.T) {
 	must := func(stdin, line string) string {
 		t.Helper()
 		code, out, errout := runIn(t, stdin, line)
-		if code != exitOK || errout != "" {
+		if code != cli.ExitOK || errout != "" {
 			t.Fatalf("iscsi %s: exit %d: %s", line, code, errout)
 		}
 		return out
@@ -172,7 +198,7 @@ func TestTGT(t *testing.T) {
 	}
 
 	out := must("", "info "+url)
-	for _, want := range []string{testTarget, portal, "8 MiB (8388608 bytes)", "VIRTUAL-DISK", "LUN 0", "no disk", "naa.6", "0xb0", "512 bytes"} {
+	for _, want := range []string{testTarget, portal, "8 MiB (8388608 bytes)", "VIRTUAL-DISK", "LUN 0", "no disk", "naa.6", "VPD 0xb0", "512 bytes", "MaxBurstLength", "Reached by"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("info: no %q in\n%s", want, out)
 		}
@@ -215,11 +241,11 @@ func TestTGT(t *testing.T) {
 		"read " + url[:len(url)-1] + "9":                "no disk at this LUN",
 		"info iscsi://" + portal + "/iqn.2026-01.x:y":   "target not found",
 	} {
-		if code, _, errout := runIn(t, "", line); code != exitFailed || !strings.Contains(errout, want) {
+		if code, _, errout := runIn(t, "", line); code == cli.ExitOK || code == cli.ExitUsage || !strings.Contains(errout, want) {
 			t.Errorf("iscsi %s: exit %d: %s", line, code, errout)
 		}
 	}
-	if code, _, errout := runIn(t, strings.Repeat("x", 600), "write --offset 8388096 "+url); code != exitFailed || !strings.Contains(errout, "beyond the end") {
+	if code, _, errout := runIn(t, strings.Repeat("x", 600), "write --offset 8388096 "+url); code != cli.ExitFailed || !strings.Contains(errout, "beyond the end") {
 		t.Errorf("write from a pipe over the end: exit %d: %s", code, errout)
 	}
 }
@@ -233,14 +259,17 @@ func TestTGTCHAP(t *testing.T) {
 	}
 	url := portal + "/" + testTarget + "-chap/1"
 	for line, want := range map[string]int{
-		"info --chap-secret-env SECRET iscsi://alice@" + url:                      exitOK,
-		"info --chap-user alice --chap-secret-file " + secret + " iscsi://" + url: exitOK,
-		"info --chap-secret-env SECRET iscsi://bob@" + url:                        exitFailed,
-		"info iscsi://" + url: exitFailed,
+		"info --chap-secret-env SECRET iscsi://alice@" + url:                      cli.ExitOK,
+		"info --chap-user alice --chap-secret-file " + secret + " iscsi://" + url: cli.ExitOK,
+		"info --chap-secret-env SECRET iscsi://bob@" + url:                        exitCHAPRefused,
+		"info iscsi://" + url: exitCHAPRefused,
 	} {
 		code, out, errout := runIn(t, "", line)
-		if code != want || strings.Contains(out+errout, testSecret) || want == exitOK && !strings.Contains(out, "authentication CHAP") {
+		if code != want || strings.Contains(out+errout, testSecret) || want == cli.ExitOK && !strings.Contains(out, "authentication CHAP") {
 			t.Errorf("iscsi %s: exit %d: %s%s", line, code, out, errout)
 		}
 	}
 }
+
+// What --help, the man page and the completion say of a command is all there.
+func TestEveryCommandIsDescribed(t *testing.T) { clitest.Described(t, program) }
