@@ -24,12 +24,15 @@
 //
 // # How a session works
 //
-// A session has one TCP connection and three goroutines, whatever the number of
+// A session has one TCP connection and a few goroutines, whatever the number of
 // commands in flight. One reads: what the target sends for a command lands in the
-// slice of the command's caller. One answers the target's pings and sends our own.
-// One watches for sends that hang. Everything else is done by the goroutine that
-// called: it sends its commands as the target's command window allows, and the
-// data that the target asks for.
+// slice of the command's caller. A call that has the session to itself, with a
+// context that cannot end, reads its answer itself instead, as ReadAt and WriteAt
+// do: that takes half the time. One goroutine answers the target's pings and sends
+// our own. One watches for sends that hang. With Recovery one waits for the
+// connection's loss. Everything else is done by the goroutine that called: it sends
+// its commands as the target's command window allows, and the data that the target
+// asks for.
 //
 // A large request is cut to what the target takes at once and several of its
 // pieces are in flight together. Small requests gain from several goroutines.

@@ -58,8 +58,8 @@ func (s *nexus) taskResponse(b *iscsi.BHS) error {
 	switch {
 	case t == nil: // it was done before
 	case r.Response == iscsi.TaskFunctionComplete, r.Response == iscsi.TaskDoesNotExist:
-		t.err, t.done = errAborted, true
-		s.post(t)
+		t.err = errAborted
+		s.conclude(t)
 	default: // the command goes on, as long as its call's patience lasts
 		s.cfg.Logger.Warn("target does not abort a command", "target", s.cfg.Target, "response", r.Response)
 	}
@@ -127,8 +127,8 @@ func (s *nexus) reject(b *iscsi.BHS) error {
 	switch refused.Opcode() {
 	case iscsi.OpSCSICommand:
 		if t != nil {
-			t.err, t.done = rejected, true
-			s.post(t)
+			t.err = rejected
+			s.conclude(t)
 		}
 	case iscsi.OpTaskManagementRequest, iscsi.OpNOPOut:
 		s.cfg.Logger.Warn("request refused", "target", s.cfg.Target, "err", rejected)

@@ -42,7 +42,13 @@ type nexus struct {
 	err    error         // why the connection is gone
 	dead   chan struct{} // closed when err is set
 
-	received  chan struct{} // closed when the receiver has ended
+	// Receiving: reading is held by the one goroutine that does so.
+	reading   chan struct{}
+	header    iscsi.BHS
+	open      atomic.Int32 // commands in flight that are not done
+	resting   atomic.Bool  // the receiver leaves reading to others
+	wanted    chan struct{}
+	received  chan struct{} // closed when nobody reads any more
 	heard     atomic.Uint32 // counts PDUs received
 	patience  atomic.Int64  // a Time2Wait that the target named, plus 1; 0 is none
 	loggedOut chan iscsi.LogoutResult
@@ -59,6 +65,7 @@ func newNexus(cfg *Config, l *loggedIn) *nexus {
 		turn:  make(chan struct{}, 1), opened: make(chan struct{}, 1),
 		tasks: make([]task, cfg.MaxCommands), free: make(chan *task, cfg.MaxCommands),
 		dead: make(chan struct{}), received: make(chan struct{}),
+		wanted: make(chan struct{}, 1), reading: make(chan struct{}, 1),
 		loggedOut: make(chan iscsi.LogoutResult, 1),
 		chores:    make(chan iscsi.NOPOut, maxChores), leave: make(chan time.Duration, 1),
 	}

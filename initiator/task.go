@@ -110,6 +110,7 @@ func (s *nexus) enlist(t *task, c *call) error {
 		return s.refuse
 	}
 	t.call, t.done = c, false
+	s.open.Add(1)
 	return nil
 }
 
@@ -146,6 +147,13 @@ func (s *nexus) post(t *task) {
 		c.tail = t
 	}
 	signal(c.wake)
+}
+
+// conclude tells the task's call that it is done. s.mu is held.
+func (s *nexus) conclude(t *task) {
+	t.done = true
+	s.open.Add(-1)
+	s.post(t)
 }
 
 // signal wakes who waits on a channel with room for one.

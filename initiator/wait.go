@@ -36,6 +36,13 @@ func (c *call) poll(done <-chan struct{}, expired <-chan time.Time) (*task, erro
 		if err := c.send(); err != nil {
 			return nil, err
 		}
+		if done == nil && expired == nil && c.lead() {
+			if err := c.s.cause(); err != nil && !c.pending() {
+				return nil, err
+			}
+			continue
+		}
+		c.s.want()
 		select {
 		case <-c.wake:
 		case <-done:
