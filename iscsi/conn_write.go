@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"net"
 )
 
 // WritePDU queues a PDU: it sets the lengths in b and adds padding and digests.
@@ -80,9 +81,25 @@ func (c *Conn) Flush() error {
 		return nil
 	}
 	c.pending = c.vec // WriteTo consumes the slice it is called on
-	_, err := c.pending.WriteTo(c.rw)
+	err := c.writeVector()
 	clear(c.vec) // let go of the caller's data
 	c.vec, c.w, c.mark, c.queued = c.vec[:0], c.w[:0], 0, 0
+	return err
+}
+
+// buffersWriter is a stream of which a write of several buffers is one operation,
+// as [net.Buffers] finds it of those of package net alone.
+type buffersWriter interface {
+	// WriteBuffers writes all of v, and consumes it.
+	WriteBuffers(v *net.Buffers) (int64, error)
+}
+
+func (c *Conn) writeVector() (err error) {
+	if w, ok := c.rw.(buffersWriter); ok {
+		_, err = w.WriteBuffers(&c.pending)
+	} else {
+		_, err = c.pending.WriteTo(c.rw)
+	}
 	return err
 }
 

@@ -39,6 +39,7 @@ type conn struct {
 	v    *service
 	srv  *Server
 	nc   net.Conn
+	link *link // nc, if it can join a loop
 	pdu  *iscsi.Conn
 	log  *slog.Logger
 	from netip.Addr      // the initiator's address; the zero Addr if it has none
@@ -71,8 +72,12 @@ type conn struct {
 }
 
 func newConn(v *service, nc net.Conn) *conn {
+	link := newLink(nc)
+	if link != nil {
+		nc = link
+	}
 	c := &conn{
-		v: v, srv: v.srv, nc: nc, from: initiatorAddr(nc), pdu: iscsi.NewConn(nc),
+		v: v, srv: v.srv, nc: nc, link: link, from: initiatorAddr(nc), pdu: iscsi.NewConn(nc),
 		log: v.srv.log.With("peer", nc.RemoteAddr().String()),
 	}
 	c.texts.ttt = iscsi.ReservedTag
@@ -98,24 +103,42 @@ func (c *conn) spawn(f func()) bool {
 // called by anyone at any time.
 func (c *conn) close(reason error) {
 	c.end(reason)
+	if c.link != nil {
+		c.link.shut() // it closes itself
+		return
+	}
 	c.nc.Close()
 }
 
-// run serves the connection from its first byte to its last.
+// run serves the connection from its first byte on: to its last, or until a loop
+// does so.
 func (c *conn) run() {
-	defer c.close(nil)
 	err := c.login()
 	c.srv.pending.remove(c)
-	if err == nil {
-		c.began()
-		err = c.serve()
-	} else {
+	if err != nil {
 		c.loginFailed(err)
+		c.finish(err)
+		return
 	}
+	c.began()
+	serve := func() { c.finish(c.serve()) }
+	if c.link == nil || !c.v.join(c, serve) {
+		serve()
+	}
+}
+
+// finish ends the connection, for what serve or login came to.
+func (c *conn) finish(err error) {
 	c.close(err)
 	if c.sess != nil {
+		if c.link != nil {
+			c.link.block()
+			defer c.link.unblock()
+		}
 		c.sess.detach(c)
 	}
+	c.nc.Close()
+	c.v.leave(c)
 }
 
 // serve receives and carries out requests until the connection ends, and says

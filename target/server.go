@@ -120,7 +120,10 @@ func (s *Server) ServePortal(ctx context.Context, l net.Listener, tag uint16) er
 	v.closeAll() // first, so that connections know why
 	v.cancel()
 	if !v.await(s.cfg.StopTimeout) {
-		err = fmt.Errorf("%w: %w", err, ErrStoreHangs)
+		return fmt.Errorf("%w: %w", err, ErrStoreHangs)
+	}
+	if v.loop != nil {
+		v.loop.stop()
 	}
 	return err
 }
@@ -153,9 +156,10 @@ type service struct {
 	group  *PortalGroup
 	ctx    context.Context // ends when connections must
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	wg     sync.WaitGroup // watch, connections and what works for them
 
 	mu    sync.Mutex
+	loop  *loop // once a connection has joined it
 	conns map[*conn]struct{}
 	empty chan struct{} // closed when conns is empty, if somebody waits
 }
@@ -205,16 +209,38 @@ func (v *service) take(nc net.Conn) {
 	v.mu.Lock()
 	v.conns[c] = struct{}{}
 	v.mu.Unlock()
-	v.wg.Go(func() {
-		c.run()
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		delete(v.conns, c)
-		if len(v.conns) == 0 && v.empty != nil {
-			close(v.empty)
-			v.empty = nil
-		}
-	})
+	v.wg.Add(1)
+	go c.run()
+}
+
+// join has a loop go on with a connection, and reports whether one does.
+func (v *service) join(c *conn, serve func()) bool {
+	v.mu.Lock()
+	var err error
+	if v.loop == nil {
+		v.loop, err = newLoop()
+	}
+	lp := v.loop
+	v.mu.Unlock()
+	if err == nil {
+		err = c.link.join(lp, serve)
+	}
+	if err != nil {
+		c.log.Warn("served without an event loop, which is slower", "error", err)
+	}
+	return err == nil
+}
+
+// leave is the end of a connection.
+func (v *service) leave(c *conn) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.conns, c)
+	if len(v.conns) == 0 && v.empty != nil {
+		close(v.empty)
+		v.empty = nil
+	}
+	v.wg.Done()
 }
 
 // keepAlive has TCP find peers that are gone: after a minute at most.

@@ -1,0 +1,287 @@
+package target
+
+import (
+	"io"
+	"iter"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// link is a TCP connection. Once it has joined a loop its socket is the loop's,
+// not the Go runtime's, and what serves it is a coroutine: it gives way when
+// there is nothing to read, and whoever of the loop's workers learns that
+// something has come goes on with it.
+type link struct {
+	*net.TCPConn // closed once it has joined a loop; its addresses stay
+
+	loop  *loop // nil: it has not joined one
+	fd    int
+	seat  int32
+	state atomic.Int32
+	next  func() (wish, bool)
+	yield func(wish) bool
+
+	drained bool        // the last read took all that there was
+	hup     atomic.Bool // the end of the stream has come, or an error
+	reads   int         // left before others have their turn
+
+	writable chan struct{} // told when there is room to write again
+	iov      []unix.Iovec
+
+	closing sync.Mutex
+	closed  bool
+}
+
+// State of a link in a loop.
+const (
+	linkRuns   = iota // somebody goes on with it
+	linkCalled        // the same, and something has come meanwhile
+	linkWaits         // for something to come
+	linkIsOver
+)
+
+// wish is what a coroutine gives way for.
+type wish int
+
+const (
+	toRead wish = iota // that something has come
+	toPass             // others' turn
+)
+
+// maxReads is how often a link reads while others wait.
+const maxReads = 8
+
+// newLink returns a link over nc, or nil if that is no TCP connection.
+func newLink(nc net.Conn) *link {
+	if tc, ok := nc.(*net.TCPConn); ok {
+		return &link{TCPConn: tc}
+	}
+	return nil
+}
+
+// join gives the connection to a loop, where f goes on with it. It returns an
+// error without having called f if the system has no descriptor left.
+func (l *link) join(lp *loop, f func()) error {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return err
+	}
+	fd, err := -1, error(nil)
+	if cerr := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
+		return cerr
+	}
+	if err != nil {
+		return os.NewSyscallError("dup", err)
+	}
+	l.TCPConn.Close() // the runtime's poller forgets it; the socket stays open
+	l.closing.Lock()
+	l.fd, l.loop, l.reads = fd, lp, maxReads
+	l.closing.Unlock()
+	l.writable = make(chan struct{}, 1)
+	l.next, _ = iter.Pull(func(yield func(wish) bool) {
+		l.yield = yield
+		f()
+	})
+	if err := lp.add(l); err != nil {
+		l.hup.Store(true)
+		l.shut() // f finds the stream at its end
+	}
+	for l.goOn() {
+	}
+	return nil
+}
+
+// goOn goes on with a link that the caller has woken, and reports whether it has
+// more to do.
+func (l *link) goOn() bool {
+	for {
+		switch w, ok := l.next(); {
+		case !ok:
+			l.state.Store(linkIsOver)
+			return false
+		case w == toPass:
+			return true
+		case l.state.CompareAndSwap(linkRuns, linkWaits):
+			return false
+		}
+		l.state.Store(linkRuns) // something has come meanwhile
+	}
+}
+
+// wake notes that something has come, and reports whether the caller is to go on
+// with the link.
+func (l *link) wake() bool {
+	for {
+		switch l.state.Load() {
+		case linkWaits:
+			if l.state.CompareAndSwap(linkWaits, linkRuns) {
+				return true
+			}
+		case linkRuns:
+			if l.state.CompareAndSwap(linkRuns, linkCalled) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+}
+
+// pause gives way.
+func (l *link) pause(w wish) {
+	l.yield(w)
+	l.drained, l.reads = false, maxReads
+}
+
+// Read implements [net.Conn]. It is the coroutine's alone.
+func (l *link) Read(p []byte) (int, error) {
+	if l.loop == nil {
+		return l.TCPConn.Read(p)
+	}
+	for {
+		// A read that was not filled has found the end of what there was:
+		// the next would find nothing, unless it is the end of the stream.
+		switch {
+		case l.drained && !l.hup.Load():
+			l.pause(toRead)
+		case l.reads == 0:
+			l.pause(toPass)
+		}
+		l.reads--
+		n, err := unix.Read(l.fd, p)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			l.pause(toRead)
+		case err != nil:
+			return 0, l.fail("read", err)
+		case n == 0 && len(p) > 0:
+			return 0, io.EOF
+		default:
+			l.drained = n < len(p)
+			return n, nil
+		}
+	}
+}
+
+func (l *link) fail(op string, err error) error {
+	return &net.OpError{Op: op, Net: "tcp", Source: l.LocalAddr(), Addr: l.RemoteAddr(), Err: os.NewSyscallError(op, err)}
+}
+
+// Write implements [net.Conn].
+func (l *link) Write(p []byte) (int, error) {
+	v := net.Buffers{p}
+	n, err := l.WriteBuffers(&v)
+	return int(n), err
+}
+
+// maxIovecs is how much one system call takes (IOV_MAX).
+const maxIovecs = 1024
+
+// WriteBuffers writes several buffers as one and consumes v. One goroutine may do
+// so at a time. When it has to wait it does so without keeping others from their
+// turn.
+func (l *link) WriteBuffers(v *net.Buffers) (written int64, err error) {
+	if l.loop == nil {
+		return v.WriteTo(l.TCPConn)
+	}
+	for len(*v) > 0 {
+		n, err := l.writev(*v)
+		switch {
+		case err == unix.EAGAIN:
+			l.awaitRoom()
+			continue
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return written, l.fail("write", err)
+		}
+		written += int64(n)
+		consume(v, n)
+	}
+	return written, nil
+}
+
+func (l *link) writev(v net.Buffers) (int, error) {
+	l.iov = l.iov[:0]
+	for _, p := range v[:min(len(v), maxIovecs)] {
+		if len(p) > 0 {
+			l.iov = append(l.iov, unix.Iovec{Base: unsafe.SliceData(p), Len: uint64(len(p))})
+		}
+	}
+	if len(l.iov) == 0 {
+		return 0, nil
+	}
+	n, _, errno := syscall.Syscall(unix.SYS_WRITEV, uintptr(l.fd), uintptr(unsafe.Pointer(&l.iov[0])), uintptr(len(l.iov)))
+	clear(l.iov)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+// consume takes the first n bytes off v, and the empty buffers that follow.
+func consume(v *net.Buffers, n int) {
+	for len(*v) > 0 && n >= len((*v)[0]) {
+		n -= len((*v)[0])
+		(*v)[0] = nil
+		*v = (*v)[1:]
+	}
+	if n > 0 {
+		(*v)[0] = (*v)[0][n:]
+	}
+}
+
+// awaitRoom waits until a write that failed for lack of room may do better.
+func (l *link) awaitRoom() {
+	l.loop.block()
+	<-l.writable
+	l.loop.unblock()
+}
+
+// block is for a coroutine that is about to wait for something else than data,
+// and unblock for when it has.
+func (l *link) block() {
+	if l.loop != nil {
+		l.loop.block()
+	}
+}
+
+func (l *link) unblock() {
+	if l.loop != nil {
+		l.loop.unblock()
+	}
+}
+
+// shut ends both directions: who reads or writes finds out.
+func (l *link) shut() {
+	l.closing.Lock()
+	defer l.closing.Unlock()
+	if l.loop == nil {
+		l.TCPConn.Close()
+	} else if !l.closed {
+		_ = unix.Shutdown(l.fd, unix.SHUT_RDWR) // fails if the peer was quicker
+	}
+}
+
+// Close implements [net.Conn]. Nobody may be reading or writing: before, there is
+// shut.
+func (l *link) Close() error {
+	l.closing.Lock()
+	defer l.closing.Unlock()
+	if l.loop == nil {
+		return l.TCPConn.Close()
+	}
+	if l.closed {
+		return net.ErrClosed
+	}
+	l.closed = true
+	l.loop.remove(l)
+	return os.NewSyscallError("close", unix.Close(l.fd))
+}
