@@ -19,7 +19,7 @@ import (
 // waitDisk waits for the disk of the table's LUN, by all of its paths.
 func waitDisk(ctx context.Context, m *machine) (string, error) {
 	var errs []error
-	var paths []sessionPath
+	var paths, astray []sessionPath
 	var disks []kernel.Disk
 	for _, p := range m.paths {
 		d, err := p.session.Disk(ctx)
@@ -27,20 +27,20 @@ func waitDisk(ctx context.Context, m *machine) (string, error) {
 			err = fmt.Errorf("%s by %s is another disk than %s", d.Name, p.session.Portal, disks[0].Name)
 		}
 		if err != nil {
-			errs = append(errs, err)
-			// A session that has nothing of the root's is nobody's to look after.
-			if err := p.session.Logout(ctx); err != nil {
-				m.log.Warn("log out of a path that is none", "error", err)
-			}
+			errs, astray = append(errs, err), append(astray, p)
 			continue
 		}
 		paths, disks = append(paths, p), append(disks, d)
 	}
-	if m.paths = paths; len(disks) == 0 {
+	if len(disks) == 0 {
 		return "", errors.Join(errs...)
 	}
-	for _, err := range errs {
-		m.log.Warn("a path does not lead to the disk", "error", err)
+	m.paths = paths
+	for i, p := range astray {
+		m.log.Warn("a path does not lead to the disk: it is given up", "error", errs[i])
+		if err := p.session.Logout(ctx); err != nil {
+			m.log.Warn("log out of a path that is none", "error", err)
+		}
 	}
 	m.disk = disks[0]
 	if len(disks) == 1 {
