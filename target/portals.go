@@ -101,6 +101,33 @@ func (c *conn) portals(g *PortalGroup) []netip.AddrPort {
 	return all
 }
 
+// Portals returns the portal groups that are served now, with the addresses of their
+// listeners where the configuration does not say which to tell of.
+func (s *Server) Portals() (groups []PortalGroup) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.cfg.PortalGroups {
+		own, served := PortalGroup{Tag: g.Tag, Portals: g.Portals}, false
+		for l, tag := range s.listeners {
+			if tag != g.Tag {
+				continue
+			}
+			served = true
+			if p, err := addrPort(l.Addr()); err == nil && len(g.Portals) == 0 {
+				own.Portals = append(own.Portals, p)
+			}
+		}
+		if !served {
+			continue
+		}
+		if len(g.Portals) == 0 {
+			slices.SortFunc(own.Portals, netip.AddrPort.Compare)
+		}
+		groups = append(groups, own)
+	}
+	return groups
+}
+
 // addrPort is an address of the Internet.
 func addrPort(a net.Addr) (netip.AddrPort, error) {
 	p, err := netip.ParseAddrPort(a.String())

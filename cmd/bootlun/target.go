@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -103,20 +105,46 @@ type targetAddCommand struct {
 	Path  string   `arg:"" optional:"" help:"Disk image or block device, as LUN 0."`
 	Alias string   `help:"A name for people."`
 	Allow []string `placeholder:"PATTERN" help:"Initiators that may log in, such as iqn.2026-11.com.example:*; everybody if not said."`
+	Network []string `placeholder:"NETWORK" help:"Addresses or networks, such as 192.0.2.0/24, that may log in."`
 	chapFlags
 }
 
 // Run adds the target, and takes it back if its disk cannot be served.
-func (c *targetAddCommand) Run(ctx context.Context) error {
+func (c *targetAddCommand) Run(ctx context.Context, k *kong.Kong) error {
 	client := c.client()
 	defer client.Close()
 	chap, err := c.chap()
 	if err != nil {
 		return err
 	}
-	if err := client.AddTarget(ctx, control.Target{Name: c.Name, Alias: c.Alias, AllowedInitiators: c.Allow, CHAP: chap}); err != nil {
+	t := control.Target{Name: c.Name, Alias: c.Alias, AllowedInitiators: c.Allow, Access: networkRules(c.Network), CHAP: chap}
+	if err := client.AddTarget(ctx, t); err != nil {
 		return err
 	}
+	if err := c.addDisk(ctx, client); err != nil {
+		return errors.Join(err, client.RemoveTarget(ctx, c.Name, 0))
+	}
+	return warnSilent(ctx, client, k)
+}
+
+// networkRules admit whoever comes from one of the networks.
+func networkRules(networks []string) (rules []control.Rule) {
+	for _, n := range networks {
+		rules = append(rules, control.Rule{Network: n})
+	}
+	return rules
+}
+
+// warnSilent says that the targets cannot be reached, if the server does not listen.
+func warnSilent(ctx context.Context, client *control.Client, k *kong.Kong) error {
+	status, err := client.Status(ctx)
+	if err == nil && len(status.Portals) == 0 {
+		_, err = fmt.Fprintln(k.Stderr, "the target is added, but this server does not listen for initiators: it had no target when it started; set iscsiPort in its configuration and restart it")
+	}
+	return err
+}
+
+func (c *targetAddCommand) addDisk(ctx context.Context, client *control.Client) error {
 	if c.Path == "" {
 		return nil
 	}
@@ -124,10 +152,7 @@ func (c *targetAddCommand) Run(ctx context.Context) error {
 	if err == nil {
 		err = client.AddLUN(ctx, c.Name, lun)
 	}
-	if err != nil {
-		return errors.Join(err, client.RemoveTarget(ctx, c.Name, 0))
-	}
-	return nil
+	return err
 }
 
 type targetRemoveCommand struct {
@@ -268,11 +293,20 @@ type chapFlags struct {
 	SecretFile        string `placeholder:"FILE" help:"File with its secret, 12 to 16 characters for most initiators; only its owner may read it."`
 	ReverseUser       string `placeholder:"NAME" help:"CHAP name by which the target proves itself, for mutual CHAP."`
 	ReverseSecretFile string `placeholder:"FILE" help:"File with its secret."`
+
+	MoreUsers map[string]string `placeholder:"NAME=FILE" help:"Further CHAP names, each with the file that has its secret."`
 }
 
 func (f *chapFlags) chap() (control.CHAP, error) {
 	c := control.CHAP{CHAPName: f.User, CHAPSecretFile: f.SecretFile, ReverseCHAPName: f.ReverseUser, ReverseCHAPSecretFile: f.ReverseSecretFile}
-	for _, file := range []*string{&c.CHAPSecretFile, &c.ReverseCHAPSecretFile} {
+	for _, name := range slices.Sorted(maps.Keys(f.MoreUsers)) {
+		c.CHAPUsers = append(c.CHAPUsers, control.User{Name: name, SecretFile: f.MoreUsers[name]})
+	}
+	files := []*string{&c.CHAPSecretFile, &c.ReverseCHAPSecretFile}
+	for i := range c.CHAPUsers {
+		files = append(files, &c.CHAPUsers[i].SecretFile)
+	}
+	for _, file := range files {
 		if *file == "" {
 			continue
 		}
@@ -309,17 +343,23 @@ type targetAllowCommand struct {
 	socketFlag
 	Name      string   `arg:"" help:"The target's name."`
 	Patterns  []string `arg:"" optional:"" help:"Initiators, such as iqn.2026-11.com.example:*."`
+	Network   []string `placeholder:"NETWORK" help:"Initiators by address: 192.0.2.7, or a network such as 192.0.2.0/24. With names, both must hold."`
+	User      []string `placeholder:"NAME" help:"Initiators by the CHAP name that they prove. With names and networks, all must hold."`
 	Everybody bool     `help:"Let all initiators in."`
 }
 
 // Run changes who may log in from now on.
 func (c *targetAllowCommand) Run(ctx context.Context) error {
-	if c.Everybody == (len(c.Patterns) > 0) {
-		return errors.New("name the initiators that may log in, or say --everybody")
+	if c.Everybody == (len(c.Patterns)+len(c.Network)+len(c.User) > 0) {
+		return errors.New("name the initiators that may log in, their networks or users, or say --everybody")
+	}
+	allowed := control.Allowed{Initiators: c.Patterns}
+	if len(c.Network)+len(c.User) > 0 {
+		allowed = control.Allowed{Rules: control.Rules(c.Patterns, c.Network, c.User)}
 	}
 	client := c.client()
 	defer client.Close()
-	return client.SetAllowed(ctx, c.Name, c.Patterns)
+	return client.SetAllowed(ctx, c.Name, allowed)
 }
 
 type targetTraceCommand struct {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,7 +48,11 @@ func printTarget(b *strings.Builder, t *control.TargetStatus, now time.Time) {
 	add(t.Alias != "", "%q", t.Alias)
 	add(len(t.CHAPUsers) > 0, "CHAP %s", strings.Join(t.CHAPUsers, ","))
 	add(t.CHAPTarget != "", "mutual %s", t.CHAPTarget)
-	add(len(t.AllowedInitiators) > 0, "allows %s", strings.Join(t.AllowedInitiators, " "))
+	allowed := slices.Clone(t.AllowedInitiators)
+	for _, r := range t.Access {
+		allowed = append(allowed, r.String())
+	}
+	add(len(allowed) > 0, "allows %s", strings.Join(allowed, " "))
 	add(t.Draining, "DRAINING")
 	fmt.Fprintln(b, strings.Join(words, "  "))
 	for i := range t.LUNs {

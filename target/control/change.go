@@ -35,21 +35,14 @@ func (t *Target) checkCommand() error {
 	if err := t.CHAP.checkCommand(); err != nil {
 		return err
 	}
+	for _, i := range t.InitiatorCHAP {
+		if err := i.checkCommand(); err != nil {
+			return fmt.Errorf("CHAP of initiators %s: %w", i.Initiator, err)
+		}
+	}
 	for _, l := range t.LUNs {
 		if err := l.checkCommand(); err != nil {
 			return fmt.Errorf("LUN %d: %w", l.Number, err)
-		}
-	}
-	return nil
-}
-
-func (c *CHAP) checkCommand() error {
-	if c.CHAPSecret != "" || c.ReverseCHAPSecret != "" {
-		return errSecret
-	}
-	for _, file := range []string{c.CHAPSecretFile, c.ReverseCHAPSecretFile} {
-		if file != "" && !filepath.IsAbs(file) {
-			return fmt.Errorf("%s: give the whole path of the file", file)
 		}
 	}
 	return nil
@@ -161,10 +154,9 @@ func (m *Manager) SetCHAP(name string, c CHAP) error {
 	return m.set(name, func(t *Target) { t.CHAP = c })
 }
 
-// SetAllowed changes which initiators a target lets in from now on: patterns, or
-// none for everybody.
-func (m *Manager) SetAllowed(name string, patterns []string) error {
-	return m.set(name, func(t *Target) { t.AllowedInitiators = patterns })
+// SetAllowed changes who may use a target from now on.
+func (m *Manager) SetAllowed(name string, a Allowed) error {
+	return m.set(name, func(t *Target) { t.AllowedInitiators, t.Access = a.Initiators, a.Rules })
 }
 
 func (m *Manager) set(name string, change func(*Target)) error {

@@ -145,8 +145,8 @@ func (c *Client) SetCHAP(ctx context.Context, name string, chap CHAP) error {
 }
 
 // SetAllowed is [Manager.SetAllowed].
-func (c *Client) SetAllowed(ctx context.Context, name string, patterns []string) error {
-	return c.change(ctx, http.MethodPut, targetPath(name, "/allowed"), patterns)
+func (c *Client) SetAllowed(ctx context.Context, name string, a Allowed) error {
+	return c.change(ctx, http.MethodPut, targetPath(name, "/allowed"), a)
 }
 
 // Drain empties a target of sessions and keeps it so until Resume. Sessions get the

@@ -122,7 +122,7 @@ func TestChangesOutliveTheServer(t *testing.T) {
 	if err := m.AddLUN(name+"added", serving("", path("c")).LUNs[0], 0); !errors.Is(err, target.ErrExists) {
 		t.Errorf("a second LUN 0: %v, want ErrExists", err)
 	}
-	if err := m.SetAllowed(name+"fixed", nil); err == nil || !strings.Contains(err.Error(), "configuration file") {
+	if err := m.SetAllowed(name+"fixed", control.Allowed{}); err == nil || !strings.Contains(err.Error(), "configuration file") {
 		t.Errorf("change of the configuration's target: %v", err)
 	}
 	if err := m.AddTarget(control.Target{Name: name + "secret", CHAP: control.CHAP{CHAPName: "a", CHAPSecret: "b"}}); err == nil {

@@ -92,14 +92,15 @@ func (ds *disks) put(d *disk) error {
 }
 
 // lun makes the target server's form of a LUN.
-func (d *disk) lun(number int) target.LUN {
+func (d *disk) lun(l *LUN) (target.LUN, error) {
 	m := &d.medium
+	access, err := accessOf(l.Access)
 	return target.LUN{
-		Number: number, Store: d.top(), ReadOnly: m.ReadOnly, WriteThrough: m.WriteThrough, Removable: m.Removable, CDROM: m.CDROM,
+		Number: l.Number, Access: access, Store: d.top(), ReadOnly: m.ReadOnly, WriteThrough: m.WriteThrough, Removable: m.Removable, CDROM: m.CDROM,
 		BlockSize: m.BlockSize, PhysicalBlockSize: m.PhysicalBlockSize, Identity: m.Identity,
 		Vendor: m.Vendor, Product: m.Product, Revision: m.Revision, Serial: m.Serial,
 		ReservationFile: m.reservationFile(),
-	}
+	}, err
 }
 
 // fixed tells whether Path itself is never written.

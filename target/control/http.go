@@ -23,7 +23,7 @@ import (
 //	DELETE /v1/targets/NAME/luns/N?within=10s
 //	POST   /v1/targets/NAME/luns/N/size  Resize
 //	PUT    /v1/targets/NAME/chap         CHAP
-//	PUT    /v1/targets/NAME/allowed      a list of patterns
+//	PUT    /v1/targets/NAME/allowed      Allowed
 //	POST   /v1/targets/NAME/drain?within=10s
 //	POST   /v1/targets/NAME/resume
 //	DELETE /v1/sessions/TSIH?within=10s
@@ -84,8 +84,8 @@ func (m *Manager) Handler(reload func(context.Context) error) http.Handler {
 	handle("PUT /v1/targets/{name}/chap", decoded(func(r *http.Request, c *CHAP) (any, error) {
 		return nil, m.SetCHAP(r.PathValue("name"), *c)
 	}))
-	handle("PUT /v1/targets/{name}/allowed", decoded(func(r *http.Request, patterns *[]string) (any, error) {
-		return nil, m.SetAllowed(r.PathValue("name"), *patterns)
+	handle("PUT /v1/targets/{name}/allowed", decoded(func(r *http.Request, a *Allowed) (any, error) {
+		return nil, m.SetAllowed(r.PathValue("name"), *a)
 	}))
 	handle("POST /v1/targets/{name}/luns", decoded(func(r *http.Request, l *AddLUN) (any, error) {
 		return nil, m.AddLUN(r.PathValue("name"), l.LUN, l.Create)

@@ -137,22 +137,17 @@ func (m *Manager) open(spec Target, fixed bool) (err error) {
 			return fmt.Errorf("target %s: LUN %d: %w", spec.Name, l.Number, err)
 		}
 		e.disks[l.Number] = d
-		cfg.LUNs = append(cfg.LUNs, d.lun(l.Number))
+		lun, err := d.lun(l)
+		if err != nil {
+			return fmt.Errorf("target %s: LUN %d: %w", spec.Name, l.Number, err)
+		}
+		cfg.LUNs = append(cfg.LUNs, lun)
 	}
 	if err := m.server.AddTarget(cfg); err != nil {
 		return err
 	}
 	m.all = append(m.all, e)
 	return nil
-}
-
-// settings makes the target server's form of a target, but for the LUNs.
-func (t *Target) settings() (*target.Target, error) {
-	chap, err := t.CHAP.server()
-	if err != nil {
-		return nil, err
-	}
-	return &target.Target{Name: t.Name, Alias: t.Alias, AllowedInitiators: t.AllowedInitiators, CHAP: chap, PortGroup: t.PortGroup}, nil
 }
 
 // shut ends the service of a target. The caller holds mu.
@@ -186,7 +181,11 @@ func (m *Manager) openLUN(e *entry, l *LUN) error {
 	if err != nil {
 		return fmt.Errorf("target %s: LUN %d: %w", e.spec.Name, l.Number, err)
 	}
-	if err := m.server.AddLUN(e.spec.Name, d.lun(l.Number)); err != nil {
+	lun, err := d.lun(l)
+	if err == nil {
+		err = m.server.AddLUN(e.spec.Name, lun)
+	}
+	if err != nil {
 		return errors.Join(err, m.disks.put(d))
 	}
 	e.disks[l.Number] = d

@@ -78,13 +78,23 @@ func (m *Manager) shutChanged(ctx context.Context, e *entry, want *Target) error
 	for number, d := range e.disks {
 		stays := slices.ContainsFunc(want.LUNs, func(l LUN) bool {
 			medium, err := m.disks.medium(&l)
-			return l.Number == number && err == nil && medium == d.medium && l.Shared == d.name
+			return l.Number == number && err == nil && medium == d.medium && l.Shared == d.name && slices.Equal(l.Access, e.accessOf(number))
 		})
 		if !stays {
 			errs = append(errs, m.shutLUN(ctx, e, number))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// accessOf returns the rules of a LUN.
+func (e *entry) accessOf(number int) []Rule {
+	for i := range e.spec.LUNs {
+		if e.spec.LUNs[i].Number == number {
+			return e.spec.LUNs[i].Access
+		}
+	}
+	return nil
 }
 
 // change makes a target what is wanted, after shutChanged.

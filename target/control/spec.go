@@ -17,9 +17,22 @@ type Target struct {
 	Alias             string   `yaml:"alias,omitempty" json:"alias,omitempty"`
 	AllowedInitiators []string `yaml:"allowedInitiators,omitempty" json:"allowedInitiators,omitempty"` // patterns such as iqn.2001-04.com.example:*
 
+	// Access says who may log in, beside AllowedInitiators: an initiator that one of
+	// the rules admits. Without either, everybody may.
+	Access []Rule `yaml:"access,omitempty" json:"access,omitempty"`
+
 	PortGroup uint16 `yaml:"portGroup,omitempty" json:"portGroup,omitempty"` // 0 is 1
 
+	// PortalGroups are the tags of the server's portal groups by which the target is
+	// reached; none means all.
+	PortalGroups []uint16 `yaml:"portalGroups,omitempty" json:"portalGroups,omitempty"`
+
 	CHAP `yaml:",inline"`
+	// InitiatorCHAP are exceptions: the first that an initiator matches counts.
+	InitiatorCHAP []InitiatorCHAP `yaml:"initiatorChap,omitempty" json:"initiatorChap,omitempty"`
+
+	// Redirect sends initiators elsewhere in place of letting them in.
+	Redirect *Redirect `yaml:"redirect,omitempty" json:"redirect,omitempty"`
 
 	LUNs []LUN `yaml:"luns,omitempty" json:"luns,omitempty"`
 }
@@ -30,6 +43,7 @@ type CHAP struct {
 	CHAPName              string       `yaml:"chapName,omitempty" json:"chapName,omitempty"`
 	CHAPSecret            iscsi.Secret `yaml:"chapSecret,omitempty" json:"-"`
 	CHAPSecretFile        string       `yaml:"chapSecretFile,omitempty" json:"chapSecretFile,omitempty"`
+	CHAPUsers             []User       `yaml:"chapUsers,omitempty" json:"chapUsers,omitempty"` // further users
 	ReverseCHAPName       string       `yaml:"reverseChapName,omitempty" json:"reverseChapName,omitempty"`
 	ReverseCHAPSecret     iscsi.Secret `yaml:"reverseChapSecret,omitempty" json:"-"`
 	ReverseCHAPSecretFile string       `yaml:"reverseChapSecretFile,omitempty" json:"reverseChapSecretFile,omitempty"`
@@ -41,6 +55,9 @@ type LUN struct {
 	// Shared names the one of the configuration's disks that the LUN is; without
 	// it the LUN has a disk of its own.
 	Shared string `yaml:"disk,omitempty" json:"disk,omitempty"`
+	// Access says which of the target's initiators may use the LUN; without rules
+	// all may. For the others it does not exist.
+	Access []Rule `yaml:"access,omitempty" json:"access,omitempty"`
 	Medium `yaml:",inline"`
 }
 
@@ -90,7 +107,7 @@ type Medium struct {
 
 // server makes the target server's form of the settings, nil if they are zero.
 func (c *CHAP) server() (*iscsi.CHAPServer, error) {
-	secret, err := secretOf("chapSecret", c.CHAPSecret, c.CHAPSecretFile)
+	users, err := c.users()
 	if err != nil {
 		return nil, err
 	}
@@ -99,17 +116,14 @@ func (c *CHAP) server() (*iscsi.CHAPServer, error) {
 		return nil, err
 	}
 	switch {
-	case (c.CHAPName == "") != (secret == ""), (c.ReverseCHAPName == "") != (reverse == ""):
-		return nil, errors.New("a CHAP name needs a secret, and a secret a name")
-	case c.CHAPName == "" && c.ReverseCHAPName != "":
+	case (c.ReverseCHAPName == "") != (reverse == ""):
+		return nil, errNameSecret
+	case len(users) == 0 && c.ReverseCHAPName != "":
 		return nil, errors.New("reverse CHAP needs CHAP: set chapName and its secret")
-	case c.CHAPName == "":
+	case len(users) == 0:
 		return nil, nil
 	}
-	return &iscsi.CHAPServer{
-		Users:  []iscsi.CHAPUser{{Name: c.CHAPName, Secret: secret}},
-		Target: iscsi.CHAPUser{Name: c.ReverseCHAPName, Secret: reverse},
-	}, nil
+	return &iscsi.CHAPServer{Users: users, Target: iscsi.CHAPUser{Name: c.ReverseCHAPName, Secret: reverse}}, nil
 }
 
 // secretOf takes a secret from the configuration or from a file, at whose end

@@ -2,6 +2,7 @@ package control
 
 import (
 	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/bootlun/bootlun/target"
@@ -10,6 +11,9 @@ import (
 // Status is all that a server serves at one moment, as a tree.
 type Status struct {
 	Targets []TargetStatus `json:"targets"`
+	// Portals are where initiators log in: ADDRESS:PORT,TAG. None means that the
+	// server does not listen.
+	Portals []string `json:"portals"`
 	// Discovery are the sessions that have no target.
 	Discovery []SessionStatus `json:"discovery,omitempty"`
 }
@@ -21,6 +25,7 @@ type TargetStatus struct {
 	CHAPUsers         []string        `json:"chapUsers,omitempty"`
 	CHAPTarget        string          `json:"chapTarget,omitempty"` // mutual CHAP: the target's own name
 	AllowedInitiators []string        `json:"allowedInitiators,omitempty"`
+	Access            []Rule          `json:"access,omitempty"`
 	Draining          bool            `json:"draining,omitempty"`
 	Configured        bool            `json:"configured,omitempty"` // in the configuration file, which alone can change it
 	LUNs              []LUNStatus     `json:"luns"`
@@ -102,6 +107,12 @@ func (m *Manager) Status() Status {
 		byName[info.Target] = append(byName[info.Target], sessionStatus(&info))
 	}
 	s.Discovery = byName[""]
+	s.Portals = []string{}
+	for _, g := range m.server.Portals() {
+		for _, p := range g.Portals {
+			s.Portals = append(s.Portals, fmt.Sprintf("%s,%d", p, g.Tag))
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, info := range m.server.Targets() {
@@ -111,7 +122,7 @@ func (m *Manager) Status() Status {
 		}
 		t := TargetStatus{
 			Name: info.Name, Alias: info.Alias, CHAPUsers: info.CHAPUsers, CHAPTarget: info.CHAPTarget,
-			AllowedInitiators: info.AllowedInitiators, Draining: info.Draining, Configured: e.fixed,
+			AllowedInitiators: info.AllowedInitiators, Access: e.spec.Access, Draining: info.Draining, Configured: e.fixed,
 			LUNs: []LUNStatus{}, Sessions: append([]SessionStatus{}, byName[info.Name]...),
 		}
 		for i := range info.LUNs {
