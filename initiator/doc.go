@@ -65,6 +65,12 @@
 // Unit attentions are taken by LUN's methods and told to LUN.OnAttention;
 // Execute returns them as results.
 //
+// # Limits
+//
+// A session has one connection and error recovery level 0: what cannot be saved by a
+// new login and sending again is not saved. A target's wish to negotiate again is
+// answered by a new login. Discovery is by SendTargets.
+//
 // # Where to start reading
 //
 // dial.go for the login; nexus.go and command.go for a command's way out, receive.go

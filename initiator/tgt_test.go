@@ -76,6 +76,8 @@ func TestTGTLogin(t *testing.T) {
 		{name: "small", offer: iscsi.Offer{MaxRecvDataSegmentLength: 512, MaxBurstLength: 1024, FirstBurstLength: 512}},
 		{name: "several R2T", offer: iscsi.Offer{MaxOutstandingR2T: 8, MaxBurstLength: 8192, InitialR2T: true}},
 		{name: "CHAP", target: "-chap", chap: &iscsi.CHAPClient{User: alice}},
+		{name: "CHAP, lone algorithm", target: "-chap", chap: &iscsi.CHAPClient{User: alice, Algorithms: []iscsi.CHAPAlgorithm{iscsi.CHAPMD5}}},
+		{name: "CHAP, another order", target: "-chap", chap: &iscsi.CHAPClient{User: alice, Algorithms: []iscsi.CHAPAlgorithm{iscsi.CHAPSHA1, iscsi.CHAPMD5}}},
 		{name: "CHAP with digests", target: "-chap", chap: &iscsi.CHAPClient{User: alice}, offer: must},
 		{name: "mutual", target: "-mutual", chap: &iscsi.CHAPClient{User: alice, Target: bob}},
 		{name: "wrong secret", target: "-chap", chap: &iscsi.CHAPClient{User: bob}, status: iscsi.StatusAuthenticationFailed},
