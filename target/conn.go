@@ -154,7 +154,10 @@ func (c *conn) serve() error {
 			return c.headerError(err)
 		}
 		c.heard.Add(1)
-		err := c.receive()
+		err := c.sess.droppedFor()
+		if err == nil {
+			err = c.receive()
+		}
 		c.req.drop()
 		if err != nil {
 			if ferr := c.out.flush(); ferr != nil { // a Reject or a logout response may be queued

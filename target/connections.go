@@ -223,6 +223,18 @@ func (s *session) drop(reason error) {
 	}
 }
 
+// droppedFor returns why the session is to end, or nil.
+func (s *session) droppedFor() error {
+	select {
+	case <-s.ending:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.dropped
+	default:
+		return nil
+	}
+}
+
 // markDropped says that the session is to end, and returns the connections to
 // close. The caller holds s.mu.
 func (s *session) markDropped(reason error) []*conn {

@@ -26,8 +26,7 @@ func (c *conn) taskManagement(r *request) error {
 	after := func() {
 		c.out.send(s, &resp, nil)
 		if p.Function == iscsi.TargetColdReset && response == iscsi.TaskFunctionComplete {
-			c.push()
-			c.srv.dropSessions(s.target)
+			c.srv.dropSessions(s.target) // before the response is on its way: what comes after it finds no session
 		}
 	}
 	if affected.gone() {
