@@ -50,5 +50,9 @@ func (p *bufferPool) put(b *buffer) {
 	}
 }
 
+// hold counts n bytes that are held in memory from elsewhere; -n when they are not
+// any more.
+func (p *bufferPool) hold(n int) { p.used.Add(int64(n)) }
+
 // short reports whether more is out than should be.
 func (p *bufferPool) short() bool { return p.used.Load() > p.limit }

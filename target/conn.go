@@ -27,6 +27,7 @@ var (
 	errDisconnected = errors.New("disconnected by the operator")
 	errStalled      = errors.New("the initiator has stalled")
 	errCrowded      = errors.New("too many logins are under way")
+	errHoard        = errors.New("memory is short, and commands come early")
 	errNoAnswer     = errors.New("the initiator does not answer pings")
 	errProtocol     = errors.New("protocol error")
 )

@@ -49,7 +49,12 @@ func (w *sender) keep(data []byte) {
 	k := &w.kept
 	k.replies = append(k.replies, reply{bhs: w.bhs, data: slices.Clone(data)})
 	k.bytes += len(data)
-	if w.err == nil && (len(k.replies) > k.limit || k.bytes > maxUnacknowledgedBytes) {
+	w.buffers.hold(len(data))
+	most := maxUnacknowledgedBytes
+	if w.buffers.short() {
+		most = maxSegment
+	}
+	if w.err == nil && (len(k.replies) > k.limit || k.bytes > most) {
 		w.err = errUnacknowledged
 	}
 }
@@ -85,6 +90,7 @@ func (w *sender) forget(n int) {
 	for i := range k.replies[:n] {
 		r := &k.replies[i]
 		k.bytes -= len(r.data)
+		w.buffers.hold(-len(r.data))
 		if r.task != nil {
 			r.task.acknowledged()
 		}

@@ -106,6 +106,9 @@ func (c *conn) receiveRequest() error {
 			return err
 		}
 	}
+	if r.n > 0 && c.srv.buffers.short() && c.sess.hoards(r) {
+		return errHoard
+	}
 	turn, more := c.sess.admit(r)
 	if !turn {
 		return nil

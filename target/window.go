@@ -56,6 +56,22 @@ func (s *session) admit(r *request) (turn, more bool) {
 	return false, false
 }
 
+// hoards reports whether a request would be kept though its connection has brought
+// one already that is kept with data.
+func (s *session) hoards(r *request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.bhs.Immediate() || r.bhs.CmdSN() == s.expCmdSN {
+		return false
+	}
+	for _, k := range s.kept {
+		if k != nil && k.c == r.c && k.data != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // nextKept returns the request whose turn it is if it came early, else nil.
 func (s *session) nextKept() *request {
 	s.mu.Lock()
