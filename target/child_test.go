@@ -30,10 +30,11 @@ const childRole = "BOOTLUN_TEST_CHILD"
 // calmTarget is a second target of a child, with a disk of its own.
 const calmTarget = "iqn.2001-04.com.example:calm"
 
-// role is what a child is to do: one of the two.
+// role is what a child is to do: one of them.
 type role struct {
 	Serve  *bounds
 	Attack *siege
+	Open   *opening
 }
 
 func TestMain(m *testing.M) {
@@ -47,8 +48,10 @@ func TestMain(m *testing.M) {
 	case err != nil:
 	case r.Serve != nil:
 		err = r.Serve.run()
-	default:
+	case r.Attack != nil:
 		r.Attack.run()
+	case r.Open != nil:
+		r.Open.run()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -146,7 +149,7 @@ func start(t *testing.T, r role, command ...string) *child {
 		t.Fatal(err)
 	}
 	c := &child{t: t, cmd: exec.Command(command[0], command[1:]...)}
-	c.cmd.Env = append(os.Environ(), childRole+"="+string(text))
+	c.cmd.Env = append(os.Environ(), childRole+"="+string(text), "GORACE=atexit_sleep_ms=0")
 	c.cmd.Stderr = t.Output()
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {

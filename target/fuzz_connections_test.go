@@ -34,6 +34,7 @@ func FuzzConnections(f *testing.F) {
 	read := &iscsi.SCSICommand{Final: true, Read: true, ExpectedLength: 8192, ITT: 1, CDB: transfer(scsi.OpRead10, 0, 16)}
 	slow := &iscsi.SCSICommand{Final: true, Read: true, ExpectedLength: 8192, ITT: 3, LUN: 1 << 48, CDB: transfer(scsi.OpRead10, 0, 16)}
 	open := &iscsi.SCSICommand{Final: true, Write: true, ITT: 2, ExpectedLength: 4096, CDB: transfer(scsi.OpWrite10, 8, 8), LUN: 1 << 48}
+	early := iscsi.SCSICommand{Final: true, Write: true, CmdSN: 0xfffffff4, CDB: transfer(scsi.OpWrite10, 0, 1)}
 	for _, steps := range [][][]byte{
 		{step(0, sn|task, read), step(1, sn|task, read), step(2, sn, slow)},
 		{step(1, sn, read), step(1, 0, &iscsi.SNACK{ITT: 1}), step(1, 0, &iscsi.SNACK{Type: iscsi.SNACKStatus}), step(1, 0, &iscsi.SNACK{Type: iscsi.SNACKRData, ITT: 1, TTT: 9})},
@@ -41,6 +42,7 @@ func FuzzConnections(f *testing.F) {
 		{step(1, sn, open), step(1|stepLose, 0, &iscsi.NOPOut{}), step(0, task, &iscsi.TaskManagementRequest{Immediate: true, Function: iscsi.TaskReassign, ReferencedITT: 2, LUN: 1 << 48}), step(0, data|0xf0, &iscsi.DataOut{Final: true, ITT: 2, TTT: 1})},
 		{step(0, sn, open), step(0, data|0x10, &iscsi.DataOut{Final: true, ITT: 2, TTT: 1, BufferOffset: 64}), step(stepWait, 0, &iscsi.SNACK{ITT: 2})},
 		{step(2, sn|task|data|write|0x80, &iscsi.SCSICommand{Final: true, Write: true, CDB: transfer(scsi.OpWrite10, 0, 1)}), step(0, task, &iscsi.TaskManagementRequest{Immediate: true, Function: iscsi.LogicalUnitReset})},
+		{step(0, task|data|write|0xf0, &early), step(1, task|data|write|0xf0, &early), step(stepWait, sn|task, read)},
 		{step(0, sn|task, &iscsi.LogoutRequest{Reason: iscsi.LogoutRecovery, CID: 1}), step(1, sn|task, &iscsi.LogoutRequest{Reason: iscsi.LogoutConnection, CID: 2})},
 		{step(0, sn|task, &iscsi.LogoutRequest{}), step(1, sn|task, &iscsi.LogoutRequest{})},
 	} {
