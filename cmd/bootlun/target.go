@@ -101,10 +101,10 @@ func (c *targetListCommand) Run(ctx context.Context, k *kong.Kong) error {
 type targetAddCommand struct {
 	socketFlag
 	diskFlags
-	Name  string   `arg:"" help:"The target's name, such as iqn.2026-11.com.example:disk1."`
-	Path  string   `arg:"" optional:"" help:"Disk image or block device, as LUN 0."`
-	Alias string   `help:"A name for people."`
-	Allow []string `placeholder:"PATTERN" help:"Initiators that may log in, such as iqn.2026-11.com.example:*; everybody if not said."`
+	Name    string   `arg:"" help:"The target's name, such as iqn.2026-11.com.example:disk1."`
+	Path    string   `arg:"" optional:"" help:"Disk image or block device, as LUN 0."`
+	Alias   string   `help:"A name for people."`
+	Allow   []string `placeholder:"PATTERN" help:"Initiators that may log in, such as iqn.2026-11.com.example:*; everybody if not said."`
 	Network []string `placeholder:"NETWORK" help:"Addresses or networks, such as 192.0.2.0/24, that may log in."`
 	chapFlags
 }

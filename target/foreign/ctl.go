@@ -76,6 +76,7 @@ func (r *reader) ctlTarget(at *statement, auth, luns map[string]*statement) {
 		}
 		r.ctlGroup(t, at, "default", auth)
 	}
+	both(t)
 	r.add(t, at)
 }
 

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bootlun/bootlun/iscsi"
@@ -111,6 +113,7 @@ func detect(path string, text []byte) Format {
 type reader struct {
 	Result
 	secrets string
+	oneUser bool // users are those of one initiator each: let no other be one
 }
 
 // at notes something about a line.
@@ -123,30 +126,35 @@ func (r *reader) notCarried(s *statement, why string) {
 	r.at(s, "%s is not carried over: %s", s.words[0], why)
 }
 
-// user sets the one CHAP user that a target can have, for initiators or its own.
+// user adds a CHAP user for initiators, or sets the one by which the target proves
+// itself.
 func (r *reader) user(t *control.Target, s *statement, reverse bool, name, secret string) {
 	field, value, which := &t.CHAPName, &t.CHAPSecret, "user"
 	if reverse {
 		field, value, which = &t.ReverseCHAPName, &t.ReverseCHAPSecret, "mutual CHAP user"
 	}
-	if *field != "" {
-		if *field != name {
-			r.at(s, "%s %q of %s is not carried over: a target has one, and %q comes first", which, name, t.Name, *field)
-		}
-		return
+	switch {
+	case *field == "":
+		*field, *value = name, iscsi.Secret(secret)
+	case *field == name:
+	case reverse || r.oneUser:
+		r.at(s, "%s %q of %s is not carried over: a target has one, and %q comes first", which, name, t.Name, *field)
+	case !slices.ContainsFunc(t.CHAPUsers, func(u control.User) bool { return u.Name == name }):
+		t.CHAPUsers = append(t.CHAPUsers, control.User{Name: name, Secret: iscsi.Secret(secret)})
 	}
-	*field, *value = name, iscsi.Secret(secret)
 }
 
-// allow lets initiators in by name. Limits that are not by name are noted, and keep
-// the target shut.
+// allow lets initiators in by name or address. Other limits are noted, and keep the
+// target shut.
 func (r *reader) allow(t *control.Target, s *statement, who string) {
 	name := strings.ToLower(who)
 	if who == "ALL" {
 		return
 	}
 	if who != nobody && !strings.HasPrefix(name, "iqn.") && !strings.HasPrefix(name, "eui.") && !strings.HasPrefix(name, "naa.") {
-		r.at(s, "%s is limited to address %s, which is not carried over: allowedInitiators goes by name, use a firewall for addresses", t.Name, who)
+		if r.allowAddress(t, s, who) {
+			return
+		}
 		name = nobody
 	}
 	for _, have := range t.AllowedInitiators {
@@ -156,6 +164,45 @@ func (r *reader) allow(t *control.Target, s *statement, who string) {
 	}
 	t.AllowedInitiators = append(t.AllowedInitiators, name)
 }
+
+// allowAddress lets initiators in by address or network, and reports whether it
+// could.
+func (r *reader) allowAddress(t *control.Target, s *statement, who string) bool {
+	network := strings.NewReplacer("[", "", "]", "").Replace(who)
+	_, errAddr := netip.ParseAddr(network)
+	_, errNet := netip.ParsePrefix(network)
+	if errAddr != nil && errNet != nil {
+		r.at(s, "%s is limited to %s, which is not carried over: it is no address, network or initiator's name", t.Name, who)
+		return false
+	}
+	rule := control.Rule{Network: network}
+	if !slices.Contains(t.Access, rule) {
+		t.Access = append(t.Access, rule)
+	}
+	return true
+}
+
+// both makes names and addresses limits of which an initiator must meet one each, as
+// tgt and FreeBSD have it. A limit that could not be carried over, or a denial, keeps
+// the target shut: access never becomes wider.
+func both(t *control.Target) {
+	if slices.Contains(t.AllowedInitiators, nobody) {
+		shut(t)
+		return
+	}
+	if len(t.AllowedInitiators) == 0 || len(t.Access) == 0 {
+		return
+	}
+	var networks []string
+	for _, rule := range t.Access {
+		networks = append(networks, rule.Network)
+	}
+	t.Access = control.Rules(t.AllowedInitiators, networks, nil)
+	t.AllowedInitiators = nil
+}
+
+// shut lets nobody in.
+func shut(t *control.Target) { t.AllowedInitiators, t.Access = []string{nobody}, nil }
 
 // settle takes back nobody where somebody may in.
 func (t targetLine) settle(r *reader) {
@@ -168,7 +215,7 @@ func (t targetLine) settle(r *reader) {
 		}
 		names = append(names, n)
 	}
-	if t.AllowedInitiators = names; shut && len(names) == 0 {
+	if t.AllowedInitiators = names; shut && len(names) == 0 && len(t.Access) == 0 {
 		t.AllowedInitiators = []string{nobody}
 		r.at(t.at, "%s lets nobody in until allowedInitiators says who", t.Name)
 	}
@@ -207,6 +254,10 @@ func (r *reader) secretFiles() {
 	for i := range r.Targets {
 		t := &r.Targets[i]
 		move(t.Name, ".secret", &t.CHAPSecret, &t.CHAPSecretFile)
+		for j := range t.CHAPUsers {
+			u := &t.CHAPUsers[j]
+			move(t.Name, fmt.Sprintf(".secret-%d", j+2), &u.Secret, &u.SecretFile)
+		}
 		move(t.Name, ".reverse-secret", &t.ReverseCHAPSecret, &t.ReverseCHAPSecretFile)
 	}
 }

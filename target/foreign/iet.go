@@ -100,6 +100,7 @@ func (r *reader) ietLUN(t *control.Target, s *statement) {
 // ietAccess reads the files beside ietd.conf that say who may see what. Where there
 // is one that lists targets, a target that it does not list is nobody's.
 func (r *reader) ietAccess(dir string, all []targetLine) error {
+	denied := make(map[*control.Target]bool)
 	for _, name := range []string{"targets.allow", "initiators.allow", "initiators.deny"} {
 		path := filepath.Join(dir, name)
 		text, err := os.ReadFile(path)
@@ -114,14 +115,17 @@ func (r *reader) ietAccess(dir string, all []targetLine) error {
 			return err
 		}
 		for _, s := range lines {
-			r.ietRule(s, name, all)
+			r.ietRule(s, name, all, denied)
 		}
+	}
+	for t := range denied { // to some: whom the other files let in may be among them
+		shut(t)
 	}
 	return nil
 }
 
 // ietRule applies "TARGET|ALL who, who".
-func (r *reader) ietRule(s *statement, file string, all []targetLine) {
+func (r *reader) ietRule(s *statement, file string, all []targetLine, denied map[*control.Target]bool) {
 	who := strings.FieldsFunc(strings.Join(s.words[1:], ","), func(c rune) bool { return c == ',' })
 	for _, t := range all {
 		if s.words[0] != "ALL" && !strings.EqualFold(s.words[0], t.Name) {
@@ -135,7 +139,7 @@ func (r *reader) ietRule(s *statement, file string, all []targetLine) {
 				r.allow(t.Target, s, nobody)
 			case file == "initiators.deny":
 				r.at(s, "%s is denied to %s, which is not carried over: list those that are allowed", t.Name, w)
-				r.allow(t.Target, s, nobody)
+				denied[t.Target] = true
 			default:
 				r.allow(t.Target, s, w)
 			}

@@ -84,6 +84,7 @@ func (r *reader) lio(path string, text []byte) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	f := lioFile{path, text}
+	r.oneUser = true
 	stores := make(map[string]*lioStore)
 	for i := range c.StorageObjects {
 		s := &c.StorageObjects[i]

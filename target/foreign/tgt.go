@@ -81,6 +81,7 @@ func (r *reader) tgtTarget(at *statement) {
 			r.notCarried(s, "ours has no such setting of a target")
 		}
 	}
+	both(t)
 	r.add(t, at)
 }
 
