@@ -99,8 +99,27 @@ func (g *survivor) outlasts(length time.Duration) {
 	g.passes()
 }
 
-// survives does harm, has the harm mended, and waits until the disk works again. It returns the time from then to the login.
+// survives does harm, has the harm mended, waits for the session and goes on with a disk that works.
 func (g *survivor) survives(what string, harm, mend func()) {
+	g.t.Helper()
+	g.returns(what, harm, mend)
+	g.passes()
+}
+
+// restarts has a portal's server killed and started again and again, always in the middle of I/O.
+func (g *survivor) restarts(who string, p *portal, times int) {
+	g.t.Helper()
+	for i := range times {
+		g.returns(fmt.Sprintf("%s in charge: server killed and started, %d", who, i+1), p.kill, p.start)
+		for range 20 {
+			<-g.shelf.words
+		}
+	}
+	g.passes()
+}
+
+// returns does harm, has the harm mended, and waits for the session, which says how long it took.
+func (g *survivor) returns(what string, harm, mend func()) {
 	g.t.Helper()
 	g.drainLogins()
 	start := time.Now()
@@ -114,7 +133,6 @@ func (g *survivor) survives(what string, harm, mend func()) {
 	case <-time.After(3 * time.Minute):
 		g.t.Fatalf("%s: no session for three minutes\n%s", what, strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
 	}
-	g.passes()
 }
 
 func (g *survivor) drainLogins() {
@@ -150,9 +168,7 @@ func TestSurvival(t *testing.T) {
 	g.load()
 	nothing := func() {}
 	first := s.portals[0]
-	for i := range repeats(t, "BOOTLUN_SURVIVAL_RESTARTS", 3) {
-		g.survives(fmt.Sprint("server killed and started, ", i+1), first.kill, first.start)
-	}
+	g.restarts("keeper", first, repeats(t, "BOOTLUN_SURVIVAL_RESTARTS", 3))
 	g.survives("connection reset", func() { first.each(func(c *faultyConn) { c.set(func(c *faultyConn) { c.deaf = true }) }) }, nothing)
 	g.survives("server's words lost", first.mute, nothing)
 	for _, length := range cuts(t) {
@@ -226,9 +242,7 @@ func TestSurvivalWithISCSID(t *testing.T) {
 	g.run("until grep -q iscsid /run/bootlun/keeper.json; do sleep .5; done")
 	g.load()
 	portal := s.portals[0]
-	for i := range repeats(t, "BOOTLUN_SURVIVAL_RESTARTS", 2) {
-		g.survives(fmt.Sprint("iscsid in charge: server killed and started, ", i+1), portal.kill, portal.start)
-	}
+	g.restarts("iscsid", portal, repeats(t, "BOOTLUN_SURVIVAL_RESTARTS", 2))
 	for _, length := range cuts(t) {
 		g.outlasts(length)
 	}
