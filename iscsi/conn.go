@@ -33,6 +33,9 @@ const (
 	// writeBuffer holds headers and short data until Flush. When it is full it
 	// is written at once.
 	writeBuffer = 32 << 10
+	// idleBuffer is what writeBuffer is until more is queued at a time: enough
+	// for a PDU with short data.
+	idleBuffer = 4 << 10
 	// copyBelow: data shorter than this costs less to copy than to send as a
 	// buffer of its own.
 	copyBelow = 2 << 10
@@ -65,7 +68,7 @@ type Conn struct {
 	data         []byte // ReadPDU's buffer
 
 	// Writing.
-	w       []byte      // headers, padding, digests, short data; never reallocated
+	w       []byte      // headers, padding, digests, short data; replaced once, by reserve
 	mark    int         // start of the part of w that is not in vec yet
 	vec     net.Buffers // what Flush writes
 	pending net.Buffers // the part of vec that is being written
@@ -80,7 +83,7 @@ func NewConn(rw io.ReadWriter) *Conn {
 		rw:    rw,
 		r:     bufio.NewReaderSize(rw, readBuffer),
 		limit: DefaultMaxRecvDataSegmentLength,
-		w:     make([]byte, 0, writeBuffer),
+		w:     make([]byte, 0, idleBuffer),
 	}
 }
 

@@ -109,6 +109,11 @@ func (c *Conn) reserve(n int) error {
 	if cap(c.w)-len(c.w) >= n {
 		return nil
 	}
+	if cap(c.w) < writeBuffer { // the larger one is needed after all
+		c.seal()
+		c.w, c.mark = make([]byte, 0, writeBuffer), 0 // c.vec keeps the old one
+		return nil
+	}
 	return c.Flush()
 }
 

@@ -3,6 +3,9 @@ package target_test
 import (
 	"context"
 	"net"
+	"os"
+	"runtime"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,4 +110,43 @@ func TestLoginWhileCrowded(t *testing.T) {
 		}
 		l.login(t).ping()
 	})
+}
+
+// TestIdleSessions has many sessions open and measures what each takes of this
+// process. BOOTLUN_SESSIONS says how many, 512 unless it is set.
+func TestIdleSessions(t *testing.T) {
+	n := 512
+	if text := os.Getenv("BOOTLUN_SESSIONS"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if raceDetector {
+		n = 16
+	}
+	addr, srv := serve(t, target.Config{Targets: []*target.Target{disk(store.NewMemory(diskSize))}})
+	inUse := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapInuse + m.StackInuse
+	}
+	before := inUse()
+	for i := range n {
+		nc, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { nc.Close() })
+		cfg := iscsi.InitiatorConfig{InitiatorName: testInitiator + strconv.Itoa(i), TargetName: testTarget}
+		if _, err := iscsi.Login(t.Context(), iscsi.NewConn(nc), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each := (inUse() - before) / uint64(n) >> 10
+	t.Logf("%d sessions, %d KiB each", len(srv.Sessions()), each)
+	if each >= 64 && !raceDetector {
+		t.Errorf("%d KiB each, want less than 64", each)
+	}
 }
