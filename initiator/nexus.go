@@ -174,14 +174,17 @@ func (s *nexus) cause() error {
 	return s.err
 }
 
+// maxTimeToWait bounds what a target may ask for: RFC 7143 lets it be an hour.
+const maxTimeToWait = time.Minute
+
 // timeToWait returns how long the target wants the initiator to stay away after the
-// connection is lost (RFC 7143, 7.5).
+// connection is lost (RFC 7143, 7.5), within reason.
 func (s *nexus) timeToWait() time.Duration {
 	seconds := int64(s.params.DefaultTime2Wait)
 	if named := s.patience.Load(); named > 0 {
 		seconds = named - 1
 	}
-	return time.Duration(seconds) * time.Second
+	return min(time.Duration(seconds)*time.Second, maxTimeToWait)
 }
 
 // A flushWatch tells the keeper of a write that hangs.

@@ -160,6 +160,7 @@ func TestRecoverAsked(t *testing.T) {
 		"logout":   {iscsi.AsyncMessage{Event: iscsi.AsyncLogout, Param3: 10}, 0},
 		"drop":     {iscsi.AsyncMessage{Event: iscsi.AsyncDropConnection, Param2: 7}, 7 * time.Second},
 		"drop all": {iscsi.AsyncMessage{Event: iscsi.AsyncDropAllConnections, Param2: 3}, 3 * time.Second},
+		"too long": {iscsi.AsyncMessage{Event: iscsi.AsyncDropConnection, Param2: 65535}, maxTimeToWait},
 	} {
 		t.Run(name, func(t *testing.T) {
 			disk := zeroDisk{blocks: 100}
@@ -169,7 +170,8 @@ func TestRecoverAsked(t *testing.T) {
 				}
 				return nil
 			}}
-			inBubble(t, nil, []script{asked.serveAll, disk.serveAll}, func(t *testing.T, f *fakes, l *LUN) {
+			patient := func(c *Config) { c.Recovery.Limit = time.Hour }
+			inBubble(t, patient, []script{asked.serveAll, disk.serveAll}, func(t *testing.T, f *fakes, l *LUN) {
 				start := time.Now()
 				for range 2 {
 					if _, err := l.ReadAt(make([]byte, 512), 0); err != nil {
