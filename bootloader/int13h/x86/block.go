@@ -58,6 +58,7 @@ func (c *CPU) decodeBlock(linear uint32) *block {
 		}
 	}
 	c.remember(b)
+	c.steps += uint64(len(b.insts))
 	return b
 }
 

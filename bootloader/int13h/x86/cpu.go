@@ -107,6 +107,9 @@ const (
 // checkEvery is how many steps lie between two looks at the context and the bus.
 const checkEvery = 1 << 14
 
+// faultSteps is what an exception counts as: it takes that much longer.
+const faultSteps = 100
+
 // New makes a processor in real mode with size bytes of zeroed memory, all
 // registers zero, interrupts off, A20 on.
 func New(bus Bus, size int) *CPU {
@@ -171,7 +174,7 @@ func (c *CPU) guarded() (f *fault) {
 			if f, ok = r.(*fault); !ok {
 				panic(r)
 			}
-			c.steps++
+			c.steps += faultSteps
 			c.eip = c.start
 		}
 	}()
@@ -235,3 +238,10 @@ func (c *CPU) Pending() bool { return c.irq >= 0 }
 // Steps is how many instructions have run, elements of string instructions
 // counted in part.
 func (c *CPU) Steps() uint64 { return c.steps }
+
+// Charge counts n steps for work that the bus has done at the program's wish, so
+// that the limit of steps limits it too.
+func (c *CPU) Charge(n uint64) { c.steps += n }
+
+// Stop ends Run with err after the instruction under way.
+func (c *CPU) Stop(err error) { c.stop(err) }

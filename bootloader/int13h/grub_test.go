@@ -1,0 +1,165 @@
+package int13h_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bootlun/bootlun/bootloader/int13h"
+	"github.com/bootlun/bootlun/initramfs/rootfs"
+)
+
+// fileDisk is an image in a file.
+type fileDisk struct {
+	*os.File
+	size int64
+}
+
+func (d fileDisk) Size() int64    { return d.size }
+func (d fileDisk) BlockSize() int { return 512 }
+
+func openDisk(t testing.TB, path string) fileDisk {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fileDisk{f, info.Size()}
+}
+
+// madeUpKernel is a bzImage that a loader takes: a setup header of protocol 2.15
+// and noise for code.
+func madeUpKernel() []byte {
+	le := binary.LittleEndian
+	const sectors, payload = 4, 1 << 20
+	k := make([]byte, (sectors+1)*512+payload)
+	random := rand.New(rand.NewPCG(1, 13))
+	for i := (sectors + 1) * 512; i < len(k); i++ {
+		k[i] = byte(random.Uint32())
+	}
+	k[0x1F1] = sectors
+	le.PutUint32(k[0x1F4:], payload/16)
+	le.PutUint16(k[0x1FA:], 0xFFFF)
+	copy(k[0x1FE:], []byte{0x55, 0xAA, 0xEB, 0x6A, 'H', 'd', 'r', 'S', 0x0F, 0x02})
+	k[0x211] = 1 // loaded high
+	le.PutUint32(k[0x214:], 0x100000)
+	le.PutUint32(k[0x22C:], 0x7FFFFFFF) // where the initramfs may lie
+	le.PutUint32(k[0x230:], 0x200000)
+	k[0x234], k[0x235] = 1, 21
+	le.PutUint32(k[0x238:], 2047)
+	le.PutUint64(k[0x258:], 0x1000000)
+	le.PutUint32(k[0x260:], 2*payload)
+	return k
+}
+
+// grubDisk makes a disk whose GRUB starts a kernel.
+func grubDisk(t testing.TB, kernel, initrd []byte, cmdline string) string {
+	t.Helper()
+	if _, err := exec.LookPath("grub-mkimage"); err != nil {
+		t.Skip("SKIP: needs grub-mkimage (apt install grub-common grub-pc-bin)")
+	}
+	dir := t.TempDir()
+	path := func(name string, b []byte) string {
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	image := filepath.Join(dir, "disk.img")
+	config := rootfs.LoaderConfig{Kernel: path("kernel", kernel), Initrd: path("initrd", initrd), Cmdline: cmdline}
+	if err := rootfs.Loader(t.Context(), image, config); err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// TestGRUB runs a real GRUB from its boot sector until it starts the kernel: one
+// that is made up and, if BOOTLUN_TEST_INT13H is set, Debian's too.
+func TestGRUB(t *testing.T) {
+	kernels := map[string][]byte{"made up": madeUpKernel()}
+	if os.Getenv("BOOTLUN_TEST_INT13H") != "" {
+		kernels["Debian"] = debianKernel(t)
+	}
+	for name, kernel := range kernels {
+		t.Run(name, func(t *testing.T) { bootGRUB(t, kernel) })
+	}
+}
+
+func debianKernel(t *testing.T) []byte {
+	t.Helper()
+	found, err := filepath.Glob("../../build/kernel/linux-image-*/boot/vmlinuz-*")
+	if err != nil || len(found) == 0 {
+		t.Skip("SKIP: needs Debian's kernel under build/ (make boot gets it)")
+	}
+	kernel, err := os.ReadFile(found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kernel
+}
+
+func bootGRUB(t *testing.T, kernel []byte) {
+	initrd := bytes.Repeat([]byte("an initial RAM disk, "), 50001)
+	image := grubDisk(t, kernel, initrd, "console=ttyS0 marker=by-grub")
+	var screen bytes.Buffer
+	h, err := int13h.Boot(t.Context(), int13h.Config{Disk: openDisk(t, image), Screen: &screen})
+	if err != nil {
+		t.Fatalf("%v\nscreen: %q", err, screen.String())
+	}
+	t.Logf("%s: %d steps", h.Why, h.Steps)
+	if want := "BOOT_IMAGE=/vmlinuz console=ttyS0 marker=by-grub"; h.Cmdline != want {
+		t.Errorf("command line %q, want %q", h.Cmdline, want)
+	}
+	if !bytes.Equal(h.Initrd, initrd) {
+		t.Errorf("an initramfs of %d bytes, not the %d on the disk", len(h.Initrd), len(initrd))
+	}
+	if !strings.Contains(screen.String(), "Welcome to GRUB!") {
+		t.Errorf("GRUB has not greeted: %q", screen.String())
+	}
+	sameKernel(t, h.Kernel, kernel)
+}
+
+// sameKernel compares what a kernel runs: its protected-mode code, and of the
+// header what a loader does not overwrite. A signature behind the code is not
+// loaded.
+func sameKernel(t *testing.T, got, want []byte) {
+	t.Helper()
+	setup := (int(want[0x1F1]) + 1) * 512
+	length := setup + int(binary.LittleEndian.Uint32(want[0x1F4:]))*16
+	if len(got) != length {
+		t.Fatalf("a kernel of %d bytes, want %d", len(got), length)
+	}
+	if !bytes.Equal(got[setup:], want[setup:length]) {
+		t.Error("the kernel's code differs")
+	}
+	for _, field := range [][2]int{{0x1F1, 0x1FA}, {0x1FE, 0x224}, {0x228, 0x26C}} {
+		if g, w := got[field[0]:field[1]], want[field[0]:field[1]]; !bytes.Equal(g, w) {
+			t.Errorf("header from %#x: % x, want % x", field[0], g, w)
+		}
+	}
+}
+
+// BenchmarkGRUB is from the boot sector to the kernel's entry.
+func BenchmarkGRUB(b *testing.B) {
+	disk := openDisk(b, grubDisk(b, madeUpKernel(), make([]byte, 8<<20), "quiet"))
+	steps := uint64(0)
+	for b.Loop() {
+		h, err := int13h.Boot(b.Context(), int13h.Config{Disk: disk})
+		if err != nil {
+			b.Fatal(err)
+		}
+		steps += h.Steps
+	}
+	b.ReportMetric(float64(steps)/b.Elapsed().Seconds()/1e6, "MIPS")
+}
