@@ -110,8 +110,7 @@ func (c *Conn) reserve(n int) error {
 		return nil
 	}
 	if cap(c.w) < writeBuffer { // the larger one is needed after all
-		c.seal()
-		c.w, c.mark = make([]byte, 0, writeBuffer), 0 // c.vec keeps the old one
+		c.w, c.mark = append(make([]byte, 0, writeBuffer), c.w[c.mark:]...), 0 // c.vec keeps what it has of the old one
 		return nil
 	}
 	return c.Flush()
