@@ -33,6 +33,15 @@ const (
 	FailReboot   OnFailure = "reboot"
 )
 
+// Handoff says what is started from the LUN.
+type Handoff string
+
+// Handoffs, as bootlun.handoff= names them.
+const (
+	HandoffSwitchRoot Handoff = "switch_root" // its root, with the kernel that runs
+	HandoffKexec      Handoff = "kexec"       // its own kernel, as its boot loader is configured
+)
+
 // Config is what the kernel command line says of this boot. [ParseCmdline]
 // makes one, with the defaults of what is not said.
 type Config struct {
@@ -45,6 +54,10 @@ type Config struct {
 	Failure   OnFailure
 	Timeout   time.Duration // bootlun.timeout=, for each step; default 60 s
 	Debug     bool
+
+	Handoff Handoff        // bootlun.handoff=; default switch_root
+	Entry   string         // bootlun.entry=, with kexec: an entry as GRUB's default names it
+	Menu    *time.Duration // bootlun.menu=, with kexec: how long to show the menu; negative is for ever, nil as the LUN's configuration says
 
 	// Root says which root to start and how: root=, rootfstype=, rootflags=, ro, rw, init=.
 	Root bootloader.Spec
@@ -68,15 +81,20 @@ var options = map[string]func(c *Config, value string) error{
 	"bootlun.address":   func(c *Config, v string) (err error) { c.Address, err = netip.ParsePrefix(v); return },
 	"bootlun.gateway":   func(c *Config, v string) (err error) { c.Gateway, err = netip.ParseAddr(v); return },
 	"bootlun.timeout":   func(c *Config, v string) (err error) { c.Timeout, err = parseTimeout(v); return },
-	"bootlun.debug":     func(c *Config, _ string) error { c.Debug = true; return nil },
-	"BOOTIF":            func(c *Config, v string) (err error) { c.BootIF, err = parseBootIF(v); return },
+	"bootlun.handoff": func(c *Config, v string) error {
+		return oneOf(&c.Handoff, v, HandoffSwitchRoot, HandoffKexec)
+	},
+	"bootlun.entry": func(c *Config, v string) error { c.Entry = v; return nil },
+	"bootlun.menu":  func(c *Config, v string) (err error) { c.Menu, err = parseMenu(v); return },
+	"bootlun.debug": func(c *Config, _ string) error { c.Debug = true; return nil },
+	"BOOTIF":        func(c *Config, v string) (err error) { c.BootIF, err = parseBootIF(v); return },
 }
 
 // ParseCmdline reads a kernel command line. Options of other programs are
 // passed over; a bootlun.* option that does not exist or has a bad value is
 // reported, all of them at once, beside the configuration of the good ones.
 func ParseCmdline(cmdline string) (Config, error) {
-	c := Config{Source: SourceAuto, Failure: FailShell, Timeout: time.Minute}
+	c := Config{Source: SourceAuto, Failure: FailShell, Timeout: time.Minute, Handoff: HandoffSwitchRoot}
 	var errs []error
 	spec, err := bootloader.ParseCommandLine(cmdline)
 	c.Root = spec
@@ -130,6 +148,19 @@ func parseTimeout(v string) (time.Duration, error) {
 		err = errors.New("want a positive duration such as 90s")
 	}
 	return d, err
+}
+
+// parseMenu reads how long to show the menu.
+func parseMenu(v string) (*time.Duration, error) {
+	d := time.Duration(-1)
+	if v == "wait" {
+		return &d, nil
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d < 0 {
+		return nil, errors.New("want a duration such as 5s, 0 for no menu, or wait")
+	}
+	return &d, nil
 }
 
 // parseBootIF reads PXELINUX's and iPXE's BOOTIF: a hardware type, then the

@@ -30,6 +30,7 @@ type machine struct {
 	disk    kernel.Disk
 	shared  *multipathDisk // what disk is of, if there are several paths to it
 	handoff bootloader.Handoff
+	own     ownKernel // of HandoffKexec
 }
 
 // sessionPath is a session, and how it was logged in to.
@@ -49,7 +50,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) error {
 	c := console{out}
 	c.result(Result{Step: "kernel", Took: uptime(), Detail: "until our init"})
 	var results []Result
-	for _, s := range steps {
+	for _, s := range cfg.Handoff.steps() {
 		r, err := runStep(ctx, s, m)
 		if err != nil {
 			return err
@@ -59,6 +60,9 @@ func Run(ctx context.Context, cfg Config, out io.Writer) error {
 	}
 	if err := writeTimeline(timelineFile, results); err != nil {
 		m.log.Warn("leave the boot timeline for the installed system", "error", err)
+	}
+	if cfg.Handoff == HandoffKexec {
+		return m.startOwnKernel(ctx, c)
 	}
 	return m.handOff(c)
 }

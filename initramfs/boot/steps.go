@@ -19,14 +19,32 @@ type step struct {
 
 // steps in their order. What runs once the last one has succeeded is the
 // handoff, from which there is no return.
-var steps = []step{
-	{"hardware", "rebuild the image with this machine's drivers: bootlun image build --modules", loadDrivers},
-	{"table", "give a root path by DHCP option 17, bootlun.rootpath= or the firmware's iSCSI settings", findTable},
-	{"network", "check the table's NIC (ibft show) against this machine's (ip link)", configureNetwork},
+var steps = append(stepsToNetwork[:len(stepsToNetwork):len(stepsToNetwork)], []step{
 	{"login", "check that the target runs, its portal is reachable from here, and names and CHAP secrets agree", logIn},
 	{"disk", "check that the target serves this LUN to this initiator", waitDisk},
 	{"keeper", "", startKeeper},
 	{"root", "name the root file system with root=UUID=…", mountRoot},
+}...)
+
+// ownKernelSteps are those before the LUN's own kernel is started.
+var ownKernelSteps = append(stepsToNetwork[:len(stepsToNetwork):len(stepsToNetwork)], []step{
+	{"login", "check that the target runs and serves this LUN to this initiator, its portal is reachable from here, and names and CHAP secrets agree", openLUN},
+	{"entries", "bootlun.handoff=switch_root starts the LUN's system with this kernel", findEntries},
+}...)
+
+// stepsToNetwork are common to all ways to boot.
+var stepsToNetwork = []step{
+	{"hardware", "rebuild the image with this machine's drivers: bootlun image build --modules", loadDrivers},
+	{"table", "give a root path by DHCP option 17, bootlun.rootpath= or the firmware's iSCSI settings", findTable},
+	{"network", "check the table's NIC (ibft show) against this machine's (ip link)", configureNetwork},
+}
+
+// steps are those of a handoff.
+func (h Handoff) steps() []step {
+	if h == HandoffKexec {
+		return ownKernelSteps
+	}
+	return steps
 }
 
 // StepError says which step of the boot failed, and what to do.

@@ -49,6 +49,7 @@ type Lab struct {
 	ACPITables    []string // files of tables that the machine's firmware has besides
 	NoAddress     bool     // with FromFirmware: the table leaves the machine's address to DHCP
 	Mode          netboot.Mode
+	OwnKernel     bool   // with ModeImage: the LUN's own kernel is started (bootlun.handoff=kexec)
 	Cmdline       string // added to the kernel's command line
 	CHAPName      string // with CHAPSecret: the target asks the machine for it
 	CHAPSecret    string
@@ -128,6 +129,9 @@ func (l Lab) marks() []Mark {
 	case netboot.ModeKernel:
 		return KernelMarks(l.Root.Up)
 	}
+	if l.OwnKernel {
+		return OwnKernelMarks(l.Root.Up)
+	}
 	return ImageMarks(l.Root.Up)
 }
 
@@ -193,10 +197,14 @@ func (l Lab) server(t *Timeline) bootserver.Config {
 	if l.Table != FromFirmware {
 		machine.RootPaths = []string{l.rootPath()}
 	}
+	cmdline := "console=ttyS0,115200 "
+	if l.OwnKernel {
+		cmdline += "bootlun.handoff=kexec "
+	}
 	return bootserver.Config{
 		Config: netboot.Config{
 			Addr:      serverAddr,
-			Boot:      netboot.Boot{Kernel: l.Kernel, Initramfs: l.Image, Cmdline: "console=ttyS0,115200 " + l.Cmdline},
+			Boot:      netboot.Boot{Kernel: l.Kernel, Initramfs: l.Image, Cmdline: cmdline + l.Cmdline},
 			LoaderDir: l.LoaderDir,
 			Machines:  []netboot.Machine{machine},
 			Events:    t.Event,

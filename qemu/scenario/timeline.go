@@ -118,13 +118,32 @@ func ImageMarks(system *regexp.Regexp) []Mark {
 		{Phase: "dhcp", Event: kind(netboot.DHCPAck)},
 		loaded(),
 	}
-	for _, name := range []string{"kernel", "hardware", "table", "network", "login", "disk", PhaseRoot, "switch root"} {
+	marks = append(marks, stepMarks("kernel", "hardware", "table", "network", "login", "disk", PhaseRoot, "switch root")...)
+	return append(marks, Mark{Phase: "system", Line: system.MatchString})
+}
+
+// OwnKernelMarks are the marks of a boot by our image that starts the LUN's own
+// kernel, whose initramfs then brings up the root.
+func OwnKernelMarks(system *regexp.Regexp) []Mark {
+	marks := []Mark{
+		{Phase: "firmware", Event: kind(netboot.DHCPDiscover)},
+		{Phase: "dhcp", Event: kind(netboot.DHCPAck)},
+		loaded(),
+	}
+	marks = append(marks, stepMarks("kernel", "hardware", "table", "network", "login", "entries", "read", "load", "kexec")...)
+	return append(marks, distributionBoot(system)...)
+}
+
+// stepMarks are the lines by which our init tells that its steps have ended.
+func stepMarks(names ...string) []Mark {
+	var marks []Mark
+	for _, name := range names {
 		marks = append(marks, Mark{Phase: name, Line: func(text string) bool {
 			r, ok := boot.ParseResult(text)
 			return ok && r.Step == name
 		}})
 	}
-	return append(marks, Mark{Phase: "system", Line: system.MatchString})
+	return marks
 }
 
 // SANBootMarks are the marks of a boot in which iPXE attaches the LUN and the
@@ -139,10 +158,16 @@ func KernelMarks(system *regexp.Regexp) []Mark {
 }
 
 func distributionMarks(loader Mark, system *regexp.Regexp) []Mark {
-	return []Mark{
+	return append([]Mark{
 		{Phase: "firmware", Event: kind(netboot.DHCPDiscover)},
 		{Phase: "dhcp", Event: kind(netboot.DHCPAck)},
 		loader,
+	}, distributionBoot(system)...)
+}
+
+// distributionBoot are the marks from a distribution's kernel on.
+func distributionBoot(system *regexp.Regexp) []Mark {
+	return []Mark{
 		{Phase: "kernel", Line: contains("Run /init as init process")},
 		{Phase: PhaseRoot, Line: regexp.MustCompile(`EXT4-fs \(sd.*mounted filesystem`).MatchString},
 		{Phase: "system", Line: system.MatchString},

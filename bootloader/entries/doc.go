@@ -1,0 +1,18 @@
+// Package entries reads what the boot loaders on a disk would offer to start.
+//
+//	volumes → Find (GRUB, systemd-boot, syslinux, plain kernels) → Menu → Entry.Load (kernel, initramfs, command line)
+//
+// [Find] gets the disk's volumes with their files as an fs.FS each, wherever those come from, and writes nothing. It runs
+// grub.cfg with an interpreter of GRUB's script language, as far as the configurations that distributions generate go: variables,
+// conditions, loops, functions, submenus, search by UUID, label and file, grubenv, and blscfg with its Boot Loader Specification
+// entries. It reads systemd-boot's loader.conf, its Type 1 entries and its unified kernel images (Type 2), the configurations of
+// syslinux, extlinux and isolinux, and, where there is none of those, kernels at their usual places.
+//
+// Start reading at find.go; grub.go is where the interpreter begins.
+//
+// # Limits
+//
+// An entry that starts something other than a Linux kernel (chainloader, multiboot, COM32) keeps its place in the menu, with an
+// error that says so. GRUB's wildcards, passwords and commands for screens are passed over. Nothing is written: next_entry stays in
+// grubenv, and a boot counter of systemd-boot is not counted down. What EFI variables say of systemd-boot's default is not read.
+package entries

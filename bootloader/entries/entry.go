@@ -1,0 +1,237 @@
+package entries
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bootlun/bootlun/bootloader"
+)
+
+// Volume is a volume with its files. Names in Files begin at the root of its file system; links are followed inside it.
+type Volume struct {
+	bootloader.Volume
+	Files fs.FS
+}
+
+// File is a file on a volume.
+type File struct {
+	Volume *Volume
+	// Path is absolute on the volume.
+	Path string
+}
+
+// String names the file as "sda1:/boot/vmlinuz".
+func (f File) String() string { return f.Volume.Name + ":" + f.Path }
+
+// Entry is one line of a boot menu.
+type Entry struct {
+	// ID is what a saved default names; empty if the configuration gives none.
+	ID string
+	// Title is shown to people.
+	Title string
+	// Submenus are the titles of the menus that lead to it, outermost first.
+	Submenus []string
+	// Source is the configuration that it is from.
+	Source string
+	// Kernel is a bzImage, or a unified kernel image if Unified.
+	Kernel  File
+	Unified bool
+	// Initramfs are read one after the other as one.
+	Initramfs []File
+	// Cmdline is the kernel's command line; a unified image may bring its own, which then goes before it.
+	Cmdline string
+	// Err says why this entry cannot be started by us. It is shown all the same, for menus number their entries.
+	Err error
+}
+
+// ErrNotLinux marks entries that start something other than a Linux kernel.
+var ErrNotLinux = errors.New("it does not start a Linux kernel")
+
+// String is the title below those of its submenus.
+func (e *Entry) String() string {
+	return strings.Join(append(e.Submenus[:len(e.Submenus):len(e.Submenus)], e.Title), " > ")
+}
+
+// same reports whether two entries start the same thing.
+func (e *Entry) same(o *Entry) bool {
+	if e.Kernel != o.Kernel || e.Cmdline != o.Cmdline || len(e.Initramfs) != len(o.Initramfs) {
+		return false
+	}
+	for i := range e.Initramfs {
+		if e.Initramfs[i] != o.Initramfs[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Menu is what a disk offers.
+type Menu struct {
+	// Entries are in the order of the menus, submenus in place.
+	Entries []*Entry
+	// Default is the index of the entry to start when nobody chooses; -1 if there is none that can be started.
+	Default int
+	// Timeout is how long its configuration waits for a choice; negative is for ever.
+	Timeout time.Duration
+	// Problems are what could not be read or understood on the way. A menu with entries may have some.
+	Problems []error
+
+	tree []item
+}
+
+// item is an entry, or a submenu with its items.
+type item struct {
+	id, title string
+	entry     *Entry
+	items     []item
+}
+
+// maxEntries bounds what one configuration may offer.
+const maxEntries = 4096
+
+// flatten lists the entries below items.
+func flatten(items []item) []*Entry {
+	var all []*Entry
+	for _, it := range items {
+		if it.entry != nil {
+			all = append(all, it.entry)
+		}
+		all = append(all, flatten(it.items)...)
+	}
+	return all
+}
+
+// Lookup finds an entry as GRUB's default names it: by number (from 0), identifier or title, with ">" between the levels of
+// submenus; or by a pattern for its identifier or title, as in systemd-boot. It returns -1 if none fits.
+func (m *Menu) Lookup(name string) int {
+	e := lookup(m.tree, name)
+	if e == nil {
+		e = m.match(name)
+	}
+	for i := range m.Entries {
+		if m.Entries[i] == e {
+			return i
+		}
+	}
+	return -1
+}
+
+func (m *Menu) match(pattern string) *Entry {
+	for _, e := range m.Entries {
+		for _, name := range []string{e.ID, e.Title, e.String()} {
+			if ok, _ := path.Match(pattern, name); ok || name == pattern {
+				return e
+			}
+		}
+	}
+	return nil
+}
+
+func lookup(items []item, name string) *Entry {
+	here, below, deeper := strings.Cut(name, ">")
+	for i, it := range items {
+		// A title may have the separator in it.
+		if it.entry != nil && (name == it.id || name == it.title) {
+			return it.entry
+		}
+		if here == "" || here != it.id && here != it.title && here != strconv.Itoa(i) {
+			continue
+		}
+		switch {
+		case it.entry != nil:
+			return it.entry
+		case deeper:
+			return lookup(it.items, below)
+		}
+		if all := flatten(it.items); len(all) > 0 {
+			return all[0]
+		}
+	}
+	return nil
+}
+
+// Order is the indexes of the entries that can be started, in the order in which to try them: first, then those after it in the
+// menu, then those before it.
+func (m *Menu) Order(first int) []int {
+	var order []int
+	for i := range m.Entries {
+		at := (max(first, 0) + i) % len(m.Entries)
+		if m.Entries[at].Err == nil {
+			order = append(order, at)
+		}
+	}
+	return order
+}
+
+// finish fills in what follows from the tree. Without a usable default it is the first entry that can be started.
+func (m *Menu) finish(fallback string) {
+	m.Entries = flatten(m.tree)
+	m.Default = -1
+	if fallback != "" {
+		m.Default = m.Lookup(fallback)
+	}
+	if m.Default >= 0 && m.Entries[m.Default].Err == nil {
+		return
+	}
+	if order := m.Order(max(m.Default, 0)); len(m.Entries) > 0 && len(order) > 0 {
+		m.Default = order[0]
+		return
+	}
+	m.Default = -1
+}
+
+// clean makes a path absolute and leaves no dots in it.
+func clean(name string) string { return path.Clean("/" + name) }
+
+// inFS is a path as package fs wants it.
+func inFS(name string) string {
+	if name = clean(name); name != "/" {
+		return name[1:]
+	}
+	return "."
+}
+
+// maxConfig bounds a configuration file, in bytes.
+const maxConfig = 4 << 20
+
+// ErrTooLarge marks files beyond what makes sense for them.
+var ErrTooLarge = errors.New("the file is too large")
+
+// readConfig reads a small file whole.
+func readConfig(v *Volume, name string) ([]byte, error) { return v.read(name, maxConfig) }
+
+// read reads a file of at most limit bytes. A file that is shorter than it says is an error.
+func (v *Volume) read(name string, limit int64) ([]byte, error) {
+	fail := func(err error) ([]byte, error) { return nil, fmt.Errorf("read %s: %w", File{v, clean(name)}, err) }
+	f, err := v.Files.Open(inFS(name))
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return fail(err)
+	case info.IsDir():
+		return fail(errors.New("it is a folder"))
+	case info.Size() > limit:
+		return fail(fmt.Errorf("%w: %d bytes, at most %d are read", ErrTooLarge, info.Size(), limit))
+	}
+	data := make([]byte, info.Size())
+	if n, err := readFull(f, data); n < len(data) {
+		return fail(fmt.Errorf("it ends after %d of %d bytes: %w", n, len(data), err))
+	}
+	return data, nil
+}
+
+func (v *Volume) exists(name string) bool {
+	_, err := fs.Stat(v.Files, inFS(name))
+	return err == nil
+}
+
+func statFile(f File) (fs.FileInfo, error) { return fs.Stat(f.Volume.Files, inFS(f.Path)) }

@@ -1,0 +1,35 @@
+package scenario_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/bootlun/bootlun/qemu/scenario"
+)
+
+// The LUN's own kernel, found by the LUN's own grub.cfg, is started by kexec, and its own initramfs brings up its root by the
+// table that was handed on.
+func TestBootOwnKernel(t *testing.T) {
+	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "grub-mkimage")
+	tests := []struct {
+		name, root string
+		set        func(*scenario.Lab)
+	}{
+		{"initramfs-tools", scenario.RootDebian, func(*scenario.Lab) {}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			lab := labFor(t, tt.root)
+			lab.OwnKernel = true
+			lab.CHAPName, lab.CHAPSecret = "machine", "secret-of-machine"
+			tt.set(&lab)
+			running, ctx := boot(t, lab)
+			g := logIn(ctx, t, running)
+			g.seesRootOnLUN()
+			names := g.run("cd /sys/firmware/ibft && cat acpi_header/oem_table_id initiator/initiator-name target0/target-name")
+			if want := []string{"bootlun", scenario.InitiatorName, scenario.TargetName}; !slices.Equal(names, want) {
+				t.Errorf("the machine's table says %q, want %q", names, want)
+			}
+		})
+	}
+}
