@@ -121,6 +121,7 @@ func grubBLS(g *grub, _ []string) (bool, error) {
 	}
 	for _, dir := range dirs {
 		list, problems := readBLS(v, dir)
+		*g.steps += stepsOfFile * (1 + len(list))
 		*g.problems = append(*g.problems, problems...)
 		slices.SortStableFunc(list, func(a, b blsEntry) int { return compareVersions(b.id, a.id) })
 		for _, b := range list {

@@ -109,6 +109,9 @@ func flatten(items []item) []*Entry {
 // Lookup finds an entry as GRUB's default names it: by number (from 0), identifier or title, with ">" between the levels of
 // submenus; or by a pattern for its identifier or title, as in systemd-boot. It returns -1 if none fits.
 func (m *Menu) Lookup(name string) int {
+	if name == "" {
+		return -1
+	}
 	e := lookup(m.tree, name)
 	if e == nil {
 		e = m.match(name)

@@ -188,7 +188,7 @@ func plainKernels(v *Volume, dir string) []string {
 func plainEntry(volumes []*Volume, v *Volume, dir, kernel string) *Entry {
 	version := strings.TrimPrefix(strings.TrimPrefix(kernel, "vmlinuz"), "-")
 	e := &Entry{
-		ID: kernel, Title: "Linux " + version, Source: File{v, dir}.String(),
+		ID: kernel, Title: strings.TrimSpace("Linux " + version), Source: File{v, dir}.String(),
 		Kernel: File{v, path.Join(dir, kernel)},
 	}
 	for _, name := range []string{"initrd.img-" + version, "initramfs-" + version + ".img", "initrd-" + version, "initrd.img", "initrd"} {

@@ -12,10 +12,12 @@ import (
 
 // Bounds of what a script may do. A configuration with a hundred kernels takes some thousand steps.
 const (
-	maxSteps     = 200_000
+	maxSteps     = 500_000
+	stepsOfFile  = 100 // what looking at a file counts as
 	maxIncludes  = 16
-	maxVariable  = 64 << 10
-	maxVariables = 4096
+	maxVariable  = 8 << 10 // bytes
+	maxVariables = 1024
+	maxArguments = 1 << 20 // bytes of one command
 )
 
 // grub runs a configuration. It has the whole disk as hd0, however the machine that the configuration was written on numbered it.
@@ -26,12 +28,13 @@ type grub struct {
 	positions []string // $1 and so on
 
 	files    []string // being run, outermost first
-	steps    int
-	items    *[]item // of the menu being built
+	steps    *int     // over all menus and entries
+	items    *[]item  // of the menu being built
 	titles   []string
 	entry    *grubEntry // whose commands are being run
 	count    *int       // of entries, over all menus
 	problems *[]error
+	blocks   []func() // of the menu's items, to be run once its script has ended
 	source   string
 	left     bool // configfile has taken over
 	breaking bool
@@ -47,7 +50,7 @@ type grubEntry struct {
 func readGRUB(volumes []*Volume, v *Volume, name string, platform string) (Menu, error) {
 	var menu Menu
 	g := &grub{
-		volumes: volumes, functions: make(map[string][]stmt), items: &menu.tree, count: new(int),
+		volumes: volumes, functions: make(map[string][]stmt), items: &menu.tree, count: new(int), steps: new(int),
 		problems: &menu.Problems, source: File{v, name}.String(),
 	}
 	g.vars = map[string]string{
@@ -63,6 +66,7 @@ func readGRUB(volumes []*Volume, v *Volume, name string, platform string) (Menu,
 	if err := g.include(v, name); err != nil {
 		return Menu{}, err
 	}
+	g.runBlocks()
 	menu.finish(g.vars["default"])
 	menu.Timeout = g.timeout()
 	return menu, nil
@@ -90,6 +94,7 @@ func (g *grub) include(v *Volume, name string) error {
 	if err != nil {
 		return err
 	}
+	*g.steps += stepsOfFile + len(src)>>6
 	script, err := parseGRUB(string(src))
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
@@ -107,7 +112,7 @@ func (g *grub) include(v *Volume, name string) error {
 func (g *grub) run(script []stmt) (ok bool, err error) {
 	ok = true
 	for i := range script {
-		if g.steps++; g.steps > maxSteps {
+		if *g.steps++; *g.steps > maxSteps {
 			return false, fmt.Errorf("line %d: the script does not come to an end (%d steps)", script[i].line, maxSteps)
 		}
 		if ok, err = g.statement(&script[i]); err != nil || g.left || g.breaking {
@@ -193,9 +198,16 @@ func (g *grub) value(name string) string {
 
 func (g *grub) expandAll(words []word) []string {
 	var args []string
+	size := 0
 	for _, w := range words {
-		args = append(args, g.expand(w)...)
+		for _, arg := range g.expand(w) {
+			if size += len(arg); size > maxArguments {
+				break
+			}
+			args = append(args, arg)
+		}
 	}
+	*g.steps += size >> 6
 	return args
 }
 
@@ -203,11 +215,14 @@ func (g *grub) expandAll(words []word) []string {
 func (g *grub) expand(w word) []string {
 	var args []string
 	var current strings.Builder
-	open := false
+	open, size := false, 0
 	for _, p := range w {
 		text := p.text
 		if p.variable {
 			text = g.value(p.text)
+		}
+		if size += len(text); size > maxArguments {
+			break
 		}
 		if !p.variable || p.quoted {
 			current.WriteString(text)
@@ -310,6 +325,13 @@ func menuTitle(args []string) (title, id string, positions []string) {
 	return title, id, positions
 }
 
+// runBlocks fills in the items of a menu whose script has ended.
+func (g *grub) runBlocks() {
+	for _, run := range g.blocks {
+		run()
+	}
+}
+
 // inner is an interpreter for the block of a menu entry: GRUB runs it when it is chosen, with the variables of the end of the
 // script, of which those of other blocks are not seen.
 func (g *grub) inner(positions []string) *grub {
@@ -319,7 +341,7 @@ func (g *grub) inner(positions []string) *grub {
 		in.vars[k] = v
 	}
 	in.vars["chosen"] = strings.Join(append(g.titles[:len(g.titles):len(g.titles)], positions...), ">")
-	in.positions, in.steps = positions, 0
+	in.positions, in.files, in.left, in.breaking, in.blocks = positions, nil, false, false, nil
 	return &in
 }
 
@@ -330,36 +352,47 @@ func (g *grub) menuEntry(s *stmt, args []string) error {
 	title, id, positions := menuTitle(args)
 	e := &Entry{ID: id, Title: title, Submenus: slices.Clone(g.titles), Source: g.source}
 	*g.items = append(*g.items, item{id: id, title: title, entry: e})
-	in := g.inner(positions)
-	in.entry = &grubEntry{entry: e}
-	in.items = new([]item) // an entry adds none
-	if _, err := in.run(s.body); err != nil {
+	g.blocks = append(g.blocks, func() { g.inner(positions).fill(e, s.body) })
+	return nil
+}
+
+// fill runs the block of an entry.
+func (g *grub) fill(e *Entry, body []stmt) {
+	g.entry = &grubEntry{entry: e}
+	g.items = new([]item) // an entry adds none
+	if _, err := g.run(body); err != nil {
 		e.Err = err
-		return nil
+		return
 	}
 	switch {
 	case e.Err != nil:
-	case in.entry.command != "":
-		e.Err = fmt.Errorf("%w but uses %s", ErrNotLinux, in.entry.command)
+	case g.entry.command != "":
+		e.Err = fmt.Errorf("%w but uses %s", ErrNotLinux, g.entry.command)
 	case e.Kernel.Volume == nil:
 		e.Err = ErrNotLinux
 	}
-	return nil
 }
 
 func (g *grub) submenu(s *stmt, args []string) error {
 	if len(g.titles) >= maxIncludes {
 		return fmt.Errorf("line %d: too many submenus in one another", s.line)
 	}
-	title, id, positions := menuTitle(args)
-	in := g.inner(positions)
-	var items []item
-	in.items = &items
-	in.titles = append(g.titles[:len(g.titles):len(g.titles)], title)
-	if _, err := in.run(s.body); err != nil {
-		*g.problems = append(*g.problems, fmt.Errorf("%s: submenu %q: %w", g.source, title, err))
+	if *g.count++; *g.count > maxEntries {
+		return fmt.Errorf("line %d: more than %d entries", s.line, maxEntries)
 	}
-	*g.items = append(*g.items, item{id: id, title: title, items: items})
+	title, id, positions := menuTitle(args)
+	at := len(*g.items)
+	items := g.items
+	*items = append(*items, item{id: id, title: title})
+	g.blocks = append(g.blocks, func() {
+		in := g.inner(positions)
+		in.items = &(*items)[at].items
+		in.titles = append(g.titles[:len(g.titles):len(g.titles)], title)
+		if _, err := in.run(s.body); err != nil {
+			*g.problems = append(*g.problems, fmt.Errorf("%s: submenu %q: %w", g.source, title, err))
+		}
+		in.runBlocks()
+	})
 	return nil
 }
 
@@ -368,12 +401,14 @@ var errNoDevice = errors.New("is on no volume of this disk that can be read")
 
 // locate finds the volume and the path that a name of GRUB's means: "(hd0,gpt2)/boot/x", or "/boot/x" on $root.
 func (g *grub) locate(name string) (File, error) {
+	*g.steps += stepsOfFile
 	device, rest := g.vars["root"], name
 	if strings.HasPrefix(name, "(") {
 		var closed bool
 		if device, rest, closed = strings.Cut(name[1:], ")"); !closed {
 			return File{}, fmt.Errorf("%q is no file name of GRUB's", name)
 		}
+		rest = strings.TrimLeft(rest, ")") // "($root)" where root has parentheses of its own
 	}
 	for _, v := range g.volumes {
 		if sameDevice(device, v) {

@@ -206,6 +206,7 @@ func (g *grub) search(args []string) (bool, error) {
 		}
 	}
 	for _, v := range g.volumes {
+		*g.steps += stepsOfFile
 		if name == "" || !found(v, by, name) {
 			continue
 		}
@@ -273,6 +274,7 @@ func grubCount(g *grub, args []string) (bool, error) {
 }
 
 func grubEval(g *grub, args []string) (bool, error) {
+	*g.steps += stepsOfFile
 	script, err := parseGRUB(strings.Join(args[1:], " "))
 	if err != nil {
 		return false, err

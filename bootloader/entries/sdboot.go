@@ -3,7 +3,6 @@ package entries
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -112,7 +111,7 @@ func readUnified(v *Volume) (list []sdEntry) {
 		}
 		id, done := cutCounter(strings.TrimSuffix(f.Name(), ext))
 		e := &Entry{
-			ID: id, Title: id, Source: fmt.Sprintf("%s", File{v, dir}),
+			ID: id, Title: id, Source: File{v, dir}.String(),
 			Kernel: File{v, path.Join(dir, f.Name())}, Unified: true,
 		}
 		list = append(list, sdEntry{blsEntry: blsEntry{id: id, done: done}, Entry: e})

@@ -130,7 +130,7 @@ func (m *machine) openVolumes(ctx context.Context) ([]*entries.Volume, error) {
 
 // mountVolume has Linux read a volume, over a session of its own.
 func (m *machine) mountVolume(ctx context.Context, number int) (*bootloader.MountedFiles, error) {
-	if m.session == nil {
+	if len(m.paths) == 0 {
 		if _, err := logIn(ctx, m); err != nil {
 			return nil, err
 		}
@@ -236,10 +236,10 @@ func (m *machine) leave() error {
 	for _, mounted := range m.own.mounted {
 		errs = append(errs, mounted.Close())
 	}
-	if m.session != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		errs = append(errs, m.session.Logout(ctx))
+	for _, p := range m.paths {
+		ctx, cancel := context.WithTimeout(context.Background(), lastLogout)
+		errs = append(errs, p.session.Logout(ctx))
+		cancel()
 	}
 	return errors.Join(append(errs, m.own.session.Close())...)
 }
