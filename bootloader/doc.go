@@ -13,8 +13,9 @@
 // architecture"; if that does not decide, an error that lists them all.
 //
 // A [Handoff] gives the machine away. [SwitchRoot] is the one for a Linux root: it checks first all that could make it fail,
-// and only then moves the mounts, frees the memory of the initramfs and becomes the new system's init. Handoffs for a LUN's
-// own kernel (kexec) and for its boot sector (int 13h) are further types beside it.
+// and only then moves the mounts, frees the memory of the initramfs and becomes the new system's init. For
+// the LUN's own kernel there are packages below this one: files (reads file systems without a mount), entries (what boot loaders
+// are configured to start), menu (lets a person choose) and kexec (a further Handoff).
 //
 // The partition tables and superblocks are read here and not by a library: what is needed is some hundred lines that run in
 // every boot, it must number partitions exactly as Linux does (logical partitions included), and it must take any bytes.
