@@ -55,7 +55,7 @@ type Config struct {
 	Timeout   time.Duration // bootlun.timeout=, for each step; default 60 s
 	Debug     bool
 
-	Handoff Handoff        // bootlun.handoff=; default switch_root
+	Handoff Handoff        // bootlun.handoff=; empty is switch_root
 	Entry   string         // bootlun.entry=, with kexec: an entry as GRUB's default names it
 	Menu    *time.Duration // bootlun.menu=, with kexec: how long to show the menu; negative is for ever, nil as the LUN's configuration says
 
@@ -94,7 +94,7 @@ var options = map[string]func(c *Config, value string) error{
 // passed over; a bootlun.* option that does not exist or has a bad value is
 // reported, all of them at once, beside the configuration of the good ones.
 func ParseCmdline(cmdline string) (Config, error) {
-	c := Config{Source: SourceAuto, Failure: FailShell, Timeout: time.Minute, Handoff: HandoffSwitchRoot}
+	c := Config{Source: SourceAuto, Failure: FailShell, Timeout: time.Minute}
 	var errs []error
 	spec, err := bootloader.ParseCommandLine(cmdline)
 	c.Root = spec

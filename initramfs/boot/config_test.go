@@ -42,6 +42,14 @@ func TestParseCmdline(t *testing.T) {
 			name: "several paths", line: "bootlun.rootpath=" + path + ` bootlun.rootpath="` + path + `"`,
 			want: func(c *Config) { c.RootPaths = []string{path, path} },
 		},
+		{
+			name: "own kernel", line: "bootlun.handoff=kexec bootlun.entry=1>0 bootlun.menu=wait",
+			want: func(c *Config) {
+				forever := time.Duration(-1)
+				c.Handoff, c.Entry, c.Menu = HandoffKexec, "1>0", &forever
+			},
+		},
+		{name: "bad menu", line: "bootlun.menu=-2s", want: func(*Config) {}, wantErr: "0 for no menu, or wait"},
 		{name: "unknown option", line: "bootlun.sauce=dhcp", want: func(*Config) {}, wantErr: `no option "bootlun.sauce"`},
 		{name: "bad value", line: "bootlun.failure=panic", want: func(*Config) {}, wantErr: "want one of [shell poweroff reboot]"},
 		{name: "bad duration", line: "bootlun.timeout=-1s", want: func(c *Config) { c.Timeout = -time.Second }, wantErr: "positive duration"},

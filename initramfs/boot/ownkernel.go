@@ -17,6 +17,7 @@ import (
 	"github.com/bootlun/bootlun/bootloader/menu"
 	"github.com/bootlun/bootlun/ibft"
 	"github.com/bootlun/bootlun/initiator"
+	"golang.org/x/sys/unix"
 )
 
 // The handoff to the LUN's own kernel: the LUN is read through a session of
@@ -183,6 +184,7 @@ func (m *machine) startOwnKernel(ctx context.Context, c console) error {
 		loaded, err := m.load(c, e, cmdline)
 		if err == nil {
 			c.result(Result{Step: loaded.String(), Took: uptime(), Detail: fmt.Sprintf("after the kernel's start; %q takes over", e)})
+			drainConsole()
 			err = loaded.Start()
 		}
 		c.say("%v; trying the next entry", err)
@@ -191,6 +193,15 @@ func (m *machine) startOwnKernel(ctx context.Context, c console) error {
 	return &StepError{
 		Step: "kexec", Err: fmt.Errorf("none of %d entries could be started: %w", len(errs), errors.Join(errs...)),
 		Remedy: "see why in the lines above; bootlun.handoff=switch_root starts the LUN's system with this kernel",
+	}
+}
+
+// drainConsole waits until the console has sent what was written to it: the
+// next kernel sets up the serial line anew, and the rest would be lost.
+func drainConsole() {
+	if tty, err := os.OpenFile("/dev/console", os.O_WRONLY, 0); err == nil {
+		defer tty.Close()
+		unix.IoctlSetInt(int(tty.Fd()), unix.TCSBRK, 1) // tcdrain(3)
 	}
 }
 

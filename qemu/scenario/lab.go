@@ -145,7 +145,7 @@ func (r *Running) WaitUp(ctx context.Context) error {
 	case <-r.Timeline.Done():
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("the system is up, but the boot did not pass all its marks: %w", ctx.Err())
+		return fmt.Errorf("the system is up, but the boot did not pass its mark %q: %w", r.Timeline.next(), ctx.Err())
 	}
 }
 

@@ -85,6 +85,16 @@ func (t *Timeline) Phases() []Phase {
 	return append([]Phase(nil), t.phases...)
 }
 
+// next is the phase whose mark is waited for; empty if none is to come.
+func (t *Timeline) next() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.marks) == 0 {
+		return ""
+	}
+	return t.marks[0].Phase
+}
+
 // Until is the time from power-on to the end of a phase; ok is false when the
 // boot has not got there.
 func (t *Timeline) Until(phase string) (total time.Duration, ok bool) {
