@@ -87,6 +87,9 @@ func grubDisk(t testing.TB, kernel, initrd []byte, cmdline string) string {
 // TestGRUB runs a real GRUB from its boot sector until it starts the kernel: one
 // that is made up and, if BOOTLUN_TEST_INT13H is set, Debian's too.
 func TestGRUB(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIP: interprets hundreds of millions of instructions")
+	}
 	kernels := map[string][]byte{"made up": madeUpKernel()}
 	if os.Getenv("BOOTLUN_TEST_INT13H") != "" {
 		kernels["Debian"] = debianKernel(t)
