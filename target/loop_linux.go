@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +23,7 @@ import (
 // waits and does not say so is found by overlook.
 type loop struct {
 	epoll   int
-	stopper int // an eventfd, readable once stop has been called
+	nudger  int // an eventfd: each write to it wakes one worker
 	workers sync.WaitGroup
 	stopped atomic.Bool
 
@@ -37,11 +38,13 @@ type loop struct {
 	ready   []*link       // to go on with, in order
 	resting int           // workers too many
 	called  int           // of whom so many are to work again
+	unused  int           // least that resting was since dismiss looked last
+	leaving int           // workers that rest no more, and are to end
 	rested  *sync.Cond
 }
 
 const (
-	stopperSeat = -1
+	nudgerSeat = -1
 
 	// eventBatch is how many links a worker takes up at a time: few, to leave
 	// some for others.
@@ -60,11 +63,11 @@ func newLoop() (*loop, error) {
 	if lp.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if lp.stopper, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+	if lp.nudger, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		unix.Close(lp.epoll)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	if err = lp.watch(lp.stopper, stopperSeat, unix.EPOLLIN); err != nil {
+	if err = lp.watch(lp.nudger, nudgerSeat, unix.EPOLLIN|unix.EPOLLET); err != nil {
 		lp.closeFDs()
 		return nil, err
 	}
@@ -84,6 +87,7 @@ func newLoop() (*loop, error) {
 // worker is one of those who go on with links.
 type worker struct {
 	turns atomic.Uint64 // odd while it goes on with one
+	left  atomic.Bool   // it has ended
 
 	// Of overlook.
 	seen uint64
@@ -112,40 +116,58 @@ func (lp *loop) overlook() {
 			return
 		case <-tick.C:
 		}
+		lp.dismiss()
 		lp.mu.Lock()
-		crew := lp.crew
+		crew := slices.Clone(lp.crew)
 		lp.mu.Unlock()
 		for _, w := range crew {
-			turns := w.turns.Load()
-			late := turns%2 == 1 && turns == w.seen
-			w.seen = turns
-			switch {
-			case late && !w.late:
-				lp.block()
-			case w.late && !late:
-				lp.unblock()
-			}
-			w.late = late
+			lp.check(w)
 		}
+	}
+}
+
+// check has another worker take the place of one that is late, until it is no
+// more.
+func (lp *loop) check(w *worker) {
+	left, turns := w.left.Load(), w.turns.Load()
+	late := turns%2 == 1 && turns == w.seen
+	w.seen = turns
+	switch {
+	case late && !w.late:
+		lp.block()
+	case w.late && !late:
+		lp.unblock()
+	}
+	w.late = late
+	if left {
+		lp.mu.Lock()
+		lp.crew = slices.DeleteFunc(lp.crew, func(o *worker) bool { return o == w })
+		lp.mu.Unlock()
 	}
 }
 
 func (lp *loop) closeFDs() {
 	unix.Close(lp.epoll)
-	unix.Close(lp.stopper)
+	unix.Close(lp.nudger)
 }
 
 // stop ends the workers, when all links have ended.
 func (lp *loop) stop() {
 	lp.stopped.Store(true)
 	close(lp.ended)
-	one := binary.NativeEndian.AppendUint64(nil, 1)
-	_, _ = unix.Write(lp.stopper, one) // cannot fail for the first
+	lp.nudge()
 	lp.mu.Lock()
 	lp.rested.Broadcast()
 	lp.mu.Unlock()
 	lp.workers.Wait()
 	lp.closeFDs()
+}
+
+// nudge wakes a worker that waits.
+func (lp *loop) nudge() {
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	_, _ = unix.Write(lp.nudger, one[:]) // cannot fail before 2^64 of them
 }
 
 func (lp *loop) watch(fd int, seat int32, events uint32) error {
@@ -185,6 +207,7 @@ func (lp *loop) block() {
 	case lp.active.Load() >= lp.wanted.Load():
 	case lp.resting > 0:
 		lp.resting--
+		lp.unused = min(lp.unused, lp.resting)
 		lp.called++
 		lp.active.Add(1)
 		lp.rested.Signal()
@@ -196,19 +219,44 @@ func (lp *loop) block() {
 
 func (lp *loop) unblock() { lp.wanted.Add(-1) }
 
-// rest has a worker wait that is one too many.
-func (lp *loop) rest() {
+// rest has a worker wait that is one too many, and reports whether it is needed
+// again: if not, it ends.
+func (lp *loop) rest() bool {
 	lp.mu.Lock()
 	defer lp.mu.Unlock()
 	if lp.active.Load() <= lp.wanted.Load() {
-		return
+		return true
 	}
 	lp.active.Add(-1)
 	lp.resting++
-	for lp.called == 0 && !lp.stopped.Load() {
+	for !lp.stopped.Load() {
+		switch {
+		case lp.called > 0:
+			lp.called--
+			return true
+		case lp.leaving > 0:
+			lp.leaving--
+			return false
+		}
 		lp.rested.Wait()
 	}
-	lp.called--
+	return false
+}
+
+// dismiss ends workers that nobody has needed since it was called last, and has
+// others rest that are too many.
+func (lp *loop) dismiss() {
+	lp.mu.Lock()
+	lp.resting -= lp.unused
+	lp.leaving += lp.unused
+	for range lp.unused {
+		lp.rested.Signal()
+	}
+	lp.unused = lp.resting
+	lp.mu.Unlock()
+	if lp.active.Load() > lp.wanted.Load() {
+		lp.nudge()
+	}
 }
 
 // work goes on with links until the loop stops.
@@ -227,7 +275,9 @@ func (lp *loop) work(w *worker) {
 			continue
 		}
 		if lp.active.Load() > lp.wanted.Load() {
-			lp.rest()
+			if !lp.rest() {
+				break
+			}
 			continue
 		}
 		if now := time.Now(); now.Sub(last) > scheduled {
@@ -238,6 +288,10 @@ func (lp *loop) work(w *worker) {
 			continue
 		}
 		lp.poll(events[:], -1)
+	}
+	w.left.Store(true)
+	if lp.stopped.Load() {
+		lp.nudge() // the next one
 	}
 }
 
@@ -285,7 +339,7 @@ func (lp *loop) poll(events []unix.EpollEvent, timeout int) bool {
 	lp.mu.Lock()
 	defer lp.mu.Unlock()
 	for i := range max(n, 0) {
-		if e := &events[i]; e.Fd != stopperSeat {
+		if e := &events[i]; e.Fd != nudgerSeat {
 			if l := lp.links[e.Fd]; l != nil && l.notice(e.Events) {
 				lp.ready = append(lp.ready, l)
 			}
