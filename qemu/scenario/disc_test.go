@@ -22,7 +22,7 @@ func elTorito(t *testing.T) string {
 	if err := os.MkdirAll(filepath.Join(root, "boot/grub"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cfg := "terminal_output console\necho STARTED FROM DISC\ncat /greeting\nhalt\n"
+	cfg := "terminal_output console\necho STARTED FROM DISC\ncat /greeting\nsleep 60\nhalt\n" // what is on the serial line when the machine halts may be lost
 	for name, text := range map[string]string{"boot/grub/grub.cfg": cfg, "greeting": "read from the disc\n"} {
 		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
