@@ -26,7 +26,7 @@ func TestLoader(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := start(t, qemu.Machine{Memory: 512, Disks: []qemu.Disk{{Path: image, Snapshot: true}}, NoReboot: true})
-	g.expect(`Command line: .*/vmlinuz console=ttyS0 panic=-1 marker=by-grub`)
+	g.expect(`[Cc]ommand line: .*/vmlinuz console=ttyS0 panic=-1 marker=by-grub`)
 	g.expect(`Run /init as init process`)
 }
 
