@@ -164,6 +164,21 @@ func TestLogout(t *testing.T) {
 	}
 }
 
+// TestLogoutLetsGo has who waits for the answer of a logout find no reservation of
+// the session's any more.
+func TestLogoutLetsGo(t *testing.T) {
+	addr := serveDisk(t, store.NewMemory(diskSize))
+	other := connect(t, addr, withISID(2)).ready()
+	for range 100 {
+		c := connect(t, addr, withISID(1)).ready()
+		c.good(scsi.CDB{0x16}, 0, nil)
+		c.send(&iscsi.LogoutRequest{Reason: iscsi.LogoutSession, ITT: c.itt, CmdSN: c.cmdSN, ExpStatSN: c.exp}, nil)
+		c.expect(&iscsi.LogoutResponse{})
+		other.good(scsi.CDB{0x16}, 0, nil)
+		other.good(scsi.CDB{0x17}, 0, nil)
+	}
+}
+
 // TestReinstatementOfStuckSession gives up a login that would wait for a store
 // that hangs, and lets one in when the store goes on.
 func TestReinstatementOfStuckSession(t *testing.T) {

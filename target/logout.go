@@ -62,6 +62,7 @@ func (c *conn) logOut(p *iscsi.LogoutRequest, conns []*conn, reason error) error
 		}
 		if self && reason == errLoggedOut {
 			c.abandon()
+			c.sess.letGo()
 		}
 		c.logoutResponse(p, iscsi.LogoutClosed)
 		c.push()
@@ -70,6 +71,22 @@ func (c *conn) logOut(p *iscsi.LogoutRequest, conns []*conn, reason error) error
 		}
 	})
 	return nil
+}
+
+// letGo ends what a session that one connection is left of, which logs out, keeps
+// others from: they are let in by the time that the initiator has its answer.
+func (s *session) letGo() {
+	s.mu.Lock()
+	last := len(s.conns) == 1
+	s.mu.Unlock()
+	if !last || s.discovery() {
+		return
+	}
+	for _, n := range *s.nexuses.Load() {
+		n.u.mu.Lock()
+		n.letGo()
+		n.u.mu.Unlock()
+	}
 }
 
 // logoutResponse answers.

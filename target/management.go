@@ -121,10 +121,7 @@ func (s *session) hasTask(match func(*task) bool) bool {
 func (s *session) loseNexuses() {
 	for _, n := range *s.nexuses.Load() {
 		n.u.mu.Lock()
-		n.prevents = false
-		if n.u.reservedBy == n {
-			n.u.unreserve()
-		}
+		n.letGo()
 		n.alert(scsi.ASCNexusLoss)
 		n.u.mu.Unlock()
 	}

@@ -45,6 +45,13 @@ func (n *nexus) leave() {
 	delete(n.u.nexuses, n)
 	counts := n.meter.counts()
 	n.u.wear.past.add(&counts)
+	n.letGo()
+}
+
+// letGo ends what the nexus keeps others from: its reservation and its prevention
+// of removal. The caller holds u.mu.
+func (n *nexus) letGo() {
+	n.prevents = false
 	if n.u.reservedBy == n {
 		n.u.unreserve()
 	}
