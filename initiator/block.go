@@ -95,9 +95,10 @@ func (l *LUN) granules(lba, n uint64) uint64 {
 
 // Ways to write zeros, best first; a device that refuses one is not asked again.
 const (
-	zeroNoData = iota // WRITE SAME without data (NDOB)
-	zeroBlock         // WRITE SAME with a block of zeros
-	zeroWrite         // WRITE
+	zeroUnknown = iota // the device has not been asked what it knows
+	zeroNoData         // WRITE SAME without data (NDOB)
+	zeroBlock          // WRITE SAME with a block of zeros
+	zeroWrite          // WRITE
 
 	zeroUnmap = -1 // WRITE SAME with a block of zeros and the UNMAP bit
 )
@@ -138,6 +139,11 @@ func (l *LUN) writeZeroes(ctx context.Context, off, n int64, unmap bool) error {
 // zero makes whole blocks zero.
 func (l *LUN) zero(ctx context.Context, lba, end uint64, unmap bool) error {
 	unmap = unmap && l.provisioning.WriteSame16 && (l.capacity.ReadZeros || l.provisioning.ReadZeros&1 != 0)
+	if l.zeroing.Load() == zeroUnknown {
+		if err := l.learnZeroing(ctx); err != nil {
+			return err
+		}
+	}
 	for lba < end {
 		way := int(l.zeroing.Load())
 		if unmap && way < zeroWrite {
@@ -162,6 +168,29 @@ func (l *LUN) zero(ctx context.Context, lba, end uint64, unmap bool) error {
 			l.zeroing.CompareAndSwap(uint32(way), uint32(way+1))
 		}
 	}
+	return nil
+}
+
+// learnZeroing asks which WRITE SAME the device knows (REPORT SUPPORTED OPERATION
+// CODES; SPC-4, 6.35). One that does not tell is not given NDOB: tgt, which does not
+// know that bit, waits for ever for the data that then does not come.
+func (l *LUN) learnZeroing(ctx context.Context) error {
+	const size = 64
+	ask := scsi.ReportSupportedOpcodes{Options: 1, Op: scsi.OpWriteSame16, Length: size}
+	b, err := l.query(ctx, ask.CDB(), make([]byte, size))
+	way := uint32(zeroBlock)
+	if err == nil {
+		known, usage, err := scsi.ParseSupportedOp(b)
+		switch {
+		case err == nil && !known:
+			way = zeroWrite
+		case len(usage) > 1 && usage[1]&0x01 != 0: // the NDOB bit
+			way = zeroNoData
+		}
+	} else if refusal(err) == nil {
+		return err
+	}
+	l.zeroing.CompareAndSwap(zeroUnknown, way)
 	return nil
 }
 

@@ -156,6 +156,28 @@ func exercise(t *testing.T, l *LUN) {
 	if err := l.Flush(t.Context()); err != nil {
 		t.Error(err)
 	}
+	exerciseZeroes(t, l)
+}
+
+// exerciseZeroes makes parts of a disk zero and writes them again.
+func exerciseZeroes(t *testing.T, l *LUN) {
+	t.Helper()
+	const size = 1 << 20
+	was, got := make([]byte, size), make([]byte, size)
+	pattern(was, 0)
+	for _, r := range [][2]int{{0, size}, {512, 1024}, {5, 100}, {100, 70000}} {
+		want := bytes.Clone(was)
+		clear(want[r[0]:][:r[1]])
+		if err := l.WriteZeroes(soon(t), int64(r[0]), int64(r[1]), true); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%d zeros at %d: %v, right: %v", r[1], r[0], err, bytes.Equal(got, want))
+		}
+		if _, err := l.WriteAt(was, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // What is written reads back, is where it belongs, and nothing else is touched.
