@@ -55,6 +55,7 @@ func from(t testing.TB, pairs ...string) fstest.MapFS {
 func show(m Menu, err error) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "default %d timeout %v\n", m.Default, m.Timeout)
+	showEnv(&b, m.Env)
 	for i, e := range m.Entries {
 		fmt.Fprintf(&b, "\n%d %s\n  id %q from %s\n", i, e, e.ID, e.Source)
 		if e.Err != nil {
@@ -66,6 +67,7 @@ func show(m Menu, err error) string {
 			fmt.Fprintf(&b, "  initramfs %s\n", f)
 		}
 		fmt.Fprintf(&b, "  cmdline %s\n", e.Cmdline)
+		showEnv(&b, e.Env)
 	}
 	for _, p := range m.Problems {
 		fmt.Fprintf(&b, "\nproblem %v\n", p)
@@ -74,6 +76,12 @@ func show(m Menu, err error) string {
 		fmt.Fprintf(&b, "\nerror %v\n", err)
 	}
 	return b.String()
+}
+
+func showEnv(b *strings.Builder, changes []EnvChange) {
+	for _, c := range changes {
+		fmt.Fprintf(b, "  saves %s=%q unset %v in %s\n", c.Name, c.Value, c.Unset, c.File)
+	}
 }
 
 func TestDistributions(t *testing.T) {

@@ -45,6 +45,8 @@ type Entry struct {
 	Initramfs []File
 	// Cmdline is the kernel's command line; a unified image may bring its own, which then goes before it.
 	Cmdline string
+	// Env is what starting it changes in environment blocks, in order.
+	Env []EnvChange
 	// Err says why this entry cannot be started by us. It is shown all the same, for menus number their entries.
 	Err error
 }
@@ -78,6 +80,8 @@ type Menu struct {
 	Default int
 	// Timeout is how long its configuration waits for a choice; negative is for ever.
 	Timeout time.Duration
+	// Env is what showing the menu changes in environment blocks, in order: GRUB forgets its next_entry here.
+	Env []EnvChange
 	// Problems are what could not be read or understood on the way. A menu with entries may have some.
 	Problems []error
 

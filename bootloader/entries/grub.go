@@ -34,7 +34,8 @@ type grub struct {
 	entry    *grubEntry // whose commands are being run
 	count    *int       // of entries, over all menus
 	problems *[]error
-	blocks   []func() // of the menu's items, to be run once its script has ended
+	env      *[]EnvChange // of the menu, or of the entry
+	blocks   []func()     // of the menu's items, to be run once its script has ended
 	source   string
 	left     bool // configfile has taken over
 	breaking bool
@@ -51,7 +52,7 @@ func readGRUB(volumes []*Volume, v *Volume, name string, platform string) (Menu,
 	var menu Menu
 	g := &grub{
 		volumes: volumes, functions: make(map[string][]stmt), items: &menu.tree, count: new(int), steps: new(int),
-		problems: &menu.Problems, source: File{v, name}.String(),
+		problems: &menu.Problems, env: &menu.Env, source: File{v, name}.String(),
 	}
 	g.vars = map[string]string{
 		"root": grubDevice(v), "prefix": "(" + grubDevice(v) + ")" + path.Dir(name), "config_directory": path.Dir(name),
@@ -360,6 +361,7 @@ func (g *grub) menuEntry(s *stmt, args []string) error {
 func (g *grub) fill(e *Entry, body []stmt) {
 	g.entry = &grubEntry{entry: e}
 	g.items = new([]item) // an entry adds none
+	g.env = &e.Env
 	if _, err := g.run(body); err != nil {
 		e.Err = err
 		return

@@ -2,7 +2,6 @@ package entries
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -31,6 +30,8 @@ func findCommand(name string) grubCommand {
 		return grubConfigFile
 	case "load_env":
 		return grubLoadEnv
+	case "save_env":
+		return grubSaveEnv
 	case "search":
 		return func(g *grub, args []string) (bool, error) { return g.search(args[1:]) }
 	case "search.fs_uuid", "search.fs_label", "search.file":
@@ -96,70 +97,6 @@ func grubConfigFile(g *grub, args []string) (bool, error) {
 	ok, err := grubSource(g, args)
 	g.left = ok && err == nil && g.entry == nil
 	return ok, err
-}
-
-// grubLoadEnv reads variables from grubenv, or from the file after -f: those named, or all.
-func grubLoadEnv(g *grub, args []string) (bool, error) {
-	name := g.vars["prefix"] + "/grubenv"
-	var only []string
-	for i := 1; i < len(args); i++ {
-		switch value, joined := strings.CutPrefix(args[i], "--file="); {
-		case joined:
-			name = value
-		case (args[i] == "-f" || args[i] == "--file") && i+1 < len(args):
-			i++
-			name = args[i]
-		case strings.HasPrefix(args[i], "-"):
-		default:
-			only = append(only, args[i])
-		}
-	}
-	f, err := g.locate(name)
-	if err != nil {
-		return false, nil
-	}
-	data, err := readConfig(f.Volume, f.Path)
-	if err != nil {
-		return false, nil
-	}
-	for name, value := range parseEnvBlock(data) {
-		if len(only) == 0 || slices.Contains(only, name) {
-			g.set(name, value)
-		}
-	}
-	return true, nil
-}
-
-// envBlockHead begins a grubenv; "#" fills it up to its size.
-const envBlockHead = "# GRUB Environment Block\n"
-
-// parseEnvBlock reads name=value lines; a backslash takes the next byte as it is. What is no environment block gives nothing.
-func parseEnvBlock(data []byte) map[string]string {
-	text, ok := strings.CutPrefix(string(data), envBlockHead)
-	if !ok {
-		return nil
-	}
-	vars := make(map[string]string)
-	var line strings.Builder
-	flush := func() {
-		if name, value, ok := strings.Cut(line.String(), "="); ok && !strings.HasPrefix(name, "#") {
-			vars[name] = value
-		}
-		line.Reset()
-	}
-	for i := 0; i < len(text); i++ {
-		switch {
-		case text[i] == '\\' && i+1 < len(text):
-			i++
-			line.WriteByte(text[i])
-		case text[i] == '\n':
-			flush()
-		default:
-			line.WriteByte(text[i])
-		}
-	}
-	flush()
-	return vars
 }
 
 // grubSearchBy is search with the property in its name: search.fs_uuid UUID VARIABLE HINT….
