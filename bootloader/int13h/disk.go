@@ -101,15 +101,10 @@ func (m *machine) chs(r regs, function uint8) {
 	block, ok := m.chsBlock(r)
 	count := int64(r.al())
 	if !ok || count == 0 || count > maxBlocks {
-		r.setAL(0)
 		m.diskStatus(r, statusInvalid)
 		return
 	}
-	status := m.transfer(function, block, count, r.at(x86.ES, r.low(x86.EBX)))
-	if status != statusOK {
-		r.setAL(0)
-	}
-	m.diskStatus(r, status)
+	m.diskStatus(r, m.transfer(function, block, count, r.at(x86.ES, r.low(x86.EBX))))
 }
 
 // maxBlocks is how many blocks one call transfers at most.

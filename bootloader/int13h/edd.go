@@ -26,14 +26,14 @@ func (m *machine) extended(r regs, function uint8) {
 	}
 }
 
-// installationCheck: version 3.0, packet access and EDD support.
+// installationCheck: version 3.0, packet access, EDD support, 64-bit addresses.
 func (m *machine) installationCheck(r regs) {
 	if r.low(x86.EBX) != 0x55AA {
 		m.diskStatus(r, statusInvalid)
 		return
 	}
 	r.set(x86.EBX, 0xAA55)
-	r.set(x86.ECX, 1|4)
+	r.set(x86.ECX, 1|4|8)
 	m.diskStatus(r, statusOK)
 	r.setAH(0x30)
 }
@@ -79,7 +79,7 @@ func (m *machine) extendedParameters(r regs) {
 		return
 	}
 	b := make([]byte, 66)
-	le.PutUint16(b[2:], 2) // CHS information is valid
+	le.PutUint16(b[2:], 1|2) // no DMA boundaries to mind; CHS information is valid
 	le.PutUint32(b[4:], m.geometry.cylinders)
 	le.PutUint32(b[8:], m.geometry.heads)
 	le.PutUint32(b[12:], m.geometry.sectors)

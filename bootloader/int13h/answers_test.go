@@ -1,0 +1,78 @@
+package int13h
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bootlun/bootlun/internal/bootprobe"
+)
+
+var update = flag.Bool("update", false, "write testdata/answers/ours.txt from this run")
+
+// Every call of int 13h is answered as testdata/answers/ours.txt says. Beside it
+// lie SeaBIOS's and iPXE's answers, from package scenario's TestInt13h.
+func TestAnswers(t *testing.T) {
+	calls := bootprobe.Calls()
+	sectors, err := bootprobe.Disk(calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &memoryDisk{make([]byte, bootprobe.Size), 512}
+	copy(d.data, sectors)
+	var said strings.Builder
+	m := newTestMachine(t, Config{Disk: d, Memory: 4 << 20, Steps: 1e6, Serial: &said})
+	if err := m.cpu.Run(t.Context(), m.Steps); !errors.Is(err, ErrHalted) || !strings.Contains(said.String(), bootprobe.Done) {
+		t.Fatalf("error %v, said %q", err, said.String())
+	}
+	lines, err := bootprobe.Answers(calls, m.bytes(bootprobe.Address, bootprobe.AnswersSize(calls)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(lines, "\n") + "\n"
+	golden := filepath.Join("testdata", "answers", "ours.txt")
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(golden), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(golden, []byte(got), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("answers:\n%s", got)
+	}
+	agree(t, lines)
+}
+
+// ownAnswers are those for which SeaBIOS and iPXE agree and we do not.
+var ownAnswers = map[string]string{
+	"44 verify past the end":   "reading there says 04h, sector not found; iPXE has no function 44h",
+	"4e hardware, prefetch on": "there is nothing to switch on, and a loader that asks for it loses nothing; they know no function 4Eh for this disk",
+}
+
+// agree tells where SeaBIOS and iPXE agree and our answers are not theirs.
+func agree(t *testing.T, ours []string) {
+	t.Helper()
+	read := func(name string) []string {
+		b, err := os.ReadFile(filepath.Join("testdata", "answers", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(string(b), "\n")
+	}
+	seabios, ipxe := read("seabios.txt"), read("ipxe.txt")
+	for i, line := range ours {
+		name, _, _ := strings.Cut(line, ":")
+		if same := seabios[i] == ipxe[i]; same && line != ipxe[i] && ownAnswers[name] == "" {
+			t.Errorf("%s\nof SeaBIOS and iPXE:\n%s", line, ipxe[i])
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package scenario_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/bootlun/bootlun/internal/bootprobe"
+	"github.com/bootlun/bootlun/netboot"
+	"github.com/bootlun/bootlun/qemu"
+	"github.com/bootlun/bootlun/qemu/scenario"
+)
+
+// SeaBIOS and iPXE answer calls of int 13h as package int13h's testdata/answers
+// says, beside which lie that package's own answers.
+func TestInt13h(t *testing.T) {
+	need(t, "qemu-system-x86_64")
+	calls := bootprobe.Calls()
+	sectors, err := bootprobe.Disk(calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bios, start := range map[string]func(context.Context, *testing.T, string) *qemu.VM{
+		"seabios": startFromDisk, "ipxe": startFromLUN,
+	} {
+		t.Run(bios, func(t *testing.T) {
+			disk := filepath.Join(t.TempDir(), "disk.img")
+			if err := os.WriteFile(disk, sectors, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(disk, bootprobe.Size); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), timeout)
+			defer cancel()
+			vm := start(ctx, t, disk)
+			if _, err := vm.Console.Expect(ctx, regexp.MustCompile(bootprobe.Done)); err != nil {
+				t.Fatal(err)
+			}
+			memory, err := vm.ReadMemory(ctx, bootprobe.Address, bootprobe.AnswersSize(calls))
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines, err := bootprobe.Answers(calls, memory)
+			if err != nil {
+				t.Fatal(err)
+			}
+			compare(t, filepath.Join("..", "..", "bootloader", "int13h", "testdata", "answers", bios+".txt"), strings.Join(lines, "\n")+"\n")
+		})
+	}
+}
+
+// compare compares with a golden file, or writes it with -update.
+func compare(t *testing.T, golden, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("answers, which are not those of %s:\n%s", golden, got)
+	}
+}
+
+// startFromDisk starts a machine from a disk of its own.
+func startFromDisk(ctx context.Context, t *testing.T, disk string) *qemu.VM {
+	vm, err := qemu.Machine{Name: "int13h", Memory: 128, Disks: []qemu.Disk{{Path: disk}}}.Start(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { vm.Stop() })
+	return vm
+}
+
+// startFromLUN has iPXE start a machine from a LUN.
+func startFromLUN(ctx context.Context, t *testing.T, disk string) *qemu.VM {
+	lab := scenario.Lab{Root: scenario.Root{Path: disk}, Mode: netboot.ModeSANBoot, Memory: 128}
+	running, err := lab.Start(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { running.Stop() })
+	return running.VM
+}
