@@ -2,11 +2,12 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bootlun/bootlun/internal/cli/clitest"
 )
 
 // TestMain lets the test's own program stand in for ibft where a shell or a terminal needs a program to run.
@@ -79,49 +80,8 @@ func TestComplete(t *testing.T) {
 
 // What the shells themselves make of the scripts.
 func TestCompletionInShells(t *testing.T) {
-	work := t.TempDir()
-	if err := os.WriteFile(filepath.Join(work, "table file.bin"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	const bash = `set -e; source <(ibft completion bash)
-try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _ibft; printf '<%s>' "${COMPREPLY[@]}"; echo; }
-compopt() { :; } # which works during completion only
-try ibft sh; try ibft convert --to js; try ibft convert --to = js; try ibft check --for linux,dr
-try ibft set target0.po; try ibft show tab; complete -p ibft`
-	const fish = `ibft completion fish | source
-for line in 'ibft sh' 'ibft convert --to js' 'ibft check --for linux,dr' 'ibft set target0.po' 'ibft show tab'
-  echo "<"(complete -C "$line" | string split -f 1 \t)">"
-end`
-	const zsh = `autoload -Uz compinit; compinit -u -D; source <(ibft completion zsh)
-_describe() { local -a all; all=(${(P)2}); print -rl -- "<${^all%%:*}>" }; compadd() { print -r -- "<${@[-1]}>" }; _files() { print "<files>" }
-try() { words=("$@"); CURRENT=$#; _ibft; }
-try ibft sh; try ibft convert --to js; try ibft check --for linux,dr; try ibft set target0.po; try ibft show tab; print $_comps[ibft]`
-	common := []string{"<show>", "<json>", "<linux,dracut>", "<target0.port=>"}
-	for _, shell := range []struct {
-		name, script string
-		want         []string
-	}{
-		{"bash", bash, append(common, "<table file.bin>", "complete -F _ibft ibft", "<json>\n<json>")},
-		{"fish", fish, append(common, "table file.bin>")},
-		{"zsh", zsh, append(common, "<files>", "\n_ibft\n")},
-	} {
-		t.Run(shell.name, func(t *testing.T) {
-			if _, err := exec.LookPath(shell.name); err != nil {
-				t.Skipf("SKIP: needs %s (apt install %[1]s)", shell.name)
-			}
-			args := map[string][]string{"bash": {"--norc", "-c"}, "fish": {"--no-config", "-c"}, "zsh": {"-f", "-c"}}[shell.name]
-			cmd := exec.CommandContext(t.Context(), shell.name, append(args, shell.script)...)
-			cmd.Dir = work
-			cmd.Env = append(os.Environ(), "PATH="+programDir(t)+":"+os.Getenv("PATH"), "HOME="+work)
-			out, err := cmd.CombinedOutput()
-			if err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			for _, want := range shell.want {
-				if !strings.Contains(string(out), want) {
-					t.Errorf("no %q in\n%s", want, out)
-				}
-			}
-		})
-	}
+	clitest.CompletedInShells(t, "ibft", programDir(t), map[string]string{
+		"ibft sh": "<show>", "ibft convert --to js": "<json>", "ibft check --for linux,dr": "<linux,dracut>", "ibft set target0.po": "<target0.port=>",
+		"ibft show tab": clitest.AFile,
+	})
 }

@@ -3,16 +3,15 @@
 package main
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/internal/cli/clitest"
 )
 
 var update = flag.Bool("update", false, "write docs/ibft.md anew, with what the commands in it print")
@@ -35,58 +34,15 @@ func TestDocs(t *testing.T) {
 	if !ok {
 		t.Fatalf("%s: no %s", docsFile, docsRules)
 	}
-	got := rerun(t, text) + docsRules + rulesForDocs()
+	rerun := clitest.Rerun{Dir: docsFiles(t), Shown: docsHome, Path: programDir(t)}
+	got := rerun.Text(t, text) + docsRules + rulesForDocs()
 	if *update {
 		if err := os.WriteFile(docsFile, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if got == want {
-		return
-	}
-	gotLines, wantLines := strings.Split(got, "\n"), strings.Split(want, "\n")
-	for i := range min(len(gotLines), len(wantLines)) {
-		if gotLines[i] != wantLines[i] {
-			t.Fatalf("%s:%d says\n%s\nand it is\n%s\n(go test ./cmd/ibft -run Docs -update writes it anew)", docsFile, i+1, wantLines[i], gotLines[i])
-		}
-	}
-	t.Fatalf("%s has %d lines, and should have %d", docsFile, len(wantLines), len(gotLines))
-}
-
-// rerun returns text with what the commands in its console blocks print now.
-func rerun(t *testing.T, text string) string {
-	t.Helper()
-	home := docsFiles(t)
-	path := programDir(t) + ":" + os.Getenv("PATH")
-	var out strings.Builder
-	inside, command := false, ""
-	for line := range strings.Lines(text) {
-		switch {
-		case strings.HasSuffix(command, "\\\n"): // which goes on
-			command += line
-			out.WriteString(line)
-		case strings.HasPrefix(line, "```"):
-			inside = line == "```console\n"
-			out.WriteString(line)
-		case !inside:
-			out.WriteString(line)
-		case strings.HasPrefix(line, "$ "):
-			command = line[2:]
-			out.WriteString(line)
-		}
-		if command != "" && !strings.HasSuffix(command, "\\\n") {
-			cmd := exec.CommandContext(t.Context(), "bash", "-c", command)
-			cmd.Dir, cmd.Env = home, append(os.Environ(), "PATH="+path, "LC_ALL=C")
-			printed, err := cmd.CombinedOutput()
-			if _, failed := err.(*exec.ExitError); err != nil && !failed {
-				t.Fatal(err)
-			}
-			out.Write(bytes.ReplaceAll(printed, []byte(home), []byte(docsHome)))
-			command = ""
-		}
-	}
-	return out.String()
+	clitest.SameText(t, docsFile, got, want)
 }
 
 // docsFiles returns a folder with what the commands work on.

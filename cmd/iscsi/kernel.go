@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -25,9 +26,10 @@ func isSessionExists(err error) bool { return errors.Is(err, kernel.ErrSessionEx
 
 func attachCommand() *cli.Command {
 	c := cli.NewCommand("attach", "log in to a disk and give it to the kernel, as /dev/sdX", "URL [flags]")
-	c.Text = `It prints the disk's device. It wants root, and the module iscsi_tcp. Nobody watches
-over the session but the system's iscsid, if there is one: without it, a connection that
-breaks stays broken, and after --replacement the kernel fails what was asked of the disk.`
+	c.Text = `It prints the disk's device. It wants root, and the module iscsi_tcp (modprobe iscsi_tcp).
+Nobody watches over the session but the system's iscsid, once that has been restarted
+(systemctl restart iscsid): without it, a connection that breaks stays broken, and after
+--replacement the kernel fails what was asked of the disk.`
 	c.Examples = []cli.Example{
 		{"iscsi attach iscsi://192.0.2.1/iqn.2026-01.com.example:disk/1"},
 		{"iscsi attach iscsi://192.0.2.1/iqn.2026-01.com.example:disk/1 --interface eth1 --replacement 2m"},
@@ -46,9 +48,17 @@ breaks stays broken, and after --replacement the kernel fails what was asked of 
 		if len(cfg.Portals) > 0 {
 			return c.Misused("--portal: a session of the kernel has one portal; attach one by each for multipath")
 		}
+		nic := kernel.Interface{NetDev: *netdev}
+		if *netdev != "" { // by the address iscsid knows it again
+			i, err := net.InterfaceByName(*netdev)
+			if err != nil {
+				return fmt.Errorf("--interface %s: %w", *netdev, err)
+			}
+			nic.HWAddress = i.HardwareAddr
+		}
 		s, err := kernel.Login(ctx, kernel.Config{
 			Initiator: cfg.Initiator, Target: cfg.Target, Portal: cfg.Portal, ISID: cfg.ISID, LUN: r.lun, CHAP: cfg.CHAP, Offer: cfg.Offer,
-			Interface: kernel.Interface{NetDev: *netdev},
+			Interface: nic,
 			Timeouts:  kernel.Timeouts{Login: cfg.Timeouts.Login, Replacement: *replacement},
 		})
 		if err != nil {
@@ -146,9 +156,7 @@ it prints is what "iscsiadm -m session -P LEVEL" does.`
 			return fmt.Errorf("%w: the kernel has no sessions", errNothingFound)
 		}
 		var b strings.Builder
-		for _, g := range groupSessions(sessions, *level) {
-			g.print(&b, sys, *level)
-		}
+		printSessions(&b, sessions, sys, *level)
 		_, err = fmt.Fprint(std.Out, b.String())
 		return err
 	}

@@ -17,7 +17,17 @@ import (
 // sessionGroup are sessions that are told of together, all with one target.
 type sessionGroup []*kernel.Session
 
-// print writes what iscsiadm -m session -P LEVEL does.
+// printSessions writes what iscsiadm -m session -P LEVEL does.
+func printSessions(b *strings.Builder, sessions []*kernel.Session, sys string, level int) {
+	if version := attribute(filepath.Join(sys, "module/scsi_transport_iscsi"), "version"); level > 2 && version != "" {
+		fmt.Fprintf(b, "iSCSI Transport Class version %s\n", version)
+	}
+	for _, g := range groupSessions(sessions, level) {
+		g.print(b, sys, level)
+	}
+}
+
+// print writes what belongs to a group.
 func (g sessionGroup) print(b *strings.Builder, sys string, level int) {
 	if level == 0 {
 		for _, s := range g {
@@ -28,7 +38,7 @@ func (g sessionGroup) print(b *strings.Builder, sys string, level int) {
 	fmt.Fprintf(b, "Target: %s (%s)\n", g[0].Target, attributesOf(sys, g[0]).flash())
 	for _, s := range g {
 		a := attributesOf(sys, s)
-		fmt.Fprintf(b, "\tCurrent Portal: %s,%d\n\tPersistent Portal: %s,%d\n", s.Portal, s.TPGT, s.PersistentPortal, s.TPGT)
+		fmt.Fprintf(b, "\tCurrent Portal: %s,%d\n\tPersistent Portal: %s,%d\n", cmp.Or(s.Portal, s.PersistentPortal), s.TPGT, s.PersistentPortal, s.TPGT)
 		a.printInterface(b, s)
 		if level > 1 {
 			a.printTimeouts(b)
@@ -72,19 +82,18 @@ func (a attributes) host(name string) string    { return attribute(a.hostDir, na
 // flash says whether a card with a memory of its own made the session; no session of iscsi_tcp is such.
 func (attributes) flash() string { return "non-flash" }
 
-// head is a heading, between lines of as many stars.
-func head(b *strings.Builder, title string) {
-	stars := strings.Repeat("*", len(title)+1)
-	fmt.Fprintf(b, "\t\t%s\n\t\t%s:\n\t\t%[1]s\n", stars, title)
+// head is a heading between lines of stars.
+func head(b *strings.Builder, title string, width int) {
+	fmt.Fprintf(b, "\t\t%s\n\t\t%s:\n\t\t%[1]s\n", strings.Repeat("*", width), title)
 }
 
 func (a attributes) printInterface(b *strings.Builder, s *kernel.Session) {
-	head(b, "Interface")
+	head(b, "Interface", 10)
 	for _, l := range [][2]string{
 		{"Iface Name", cmp.Or(s.Interface.Name, "default")},
 		{"Iface Transport", "tcp"},
 		{"Iface Initiatorname", s.Initiator},
-		{"Iface IPaddress", bracketed(cmp.Or(a.conn("local_ipaddr"), a.host("ipaddress"), "<empty>"))},
+		{"Iface IPaddress", bracketed(cmp.Or(a.conn("local_ipaddr"), a.host("ipaddress"), "default"))},
 		{"Iface HWaddress", cmp.Or(s.Interface.HWAddress.String(), "default")},
 		{"Iface Netdev", cmp.Or(s.Interface.NetDev, "default")},
 		{"SID", fmt.Sprint(s.SID)},
@@ -96,12 +105,12 @@ func (a attributes) printInterface(b *strings.Builder, s *kernel.Session) {
 	}
 }
 
-// bracketed puts an IPv6 address in brackets.
+// bracketed puts all but an IPv4 address in brackets, as iscsiadm does.
 func bracketed(s string) string {
-	if ip := net.ParseIP(s); ip != nil && ip.To4() == nil {
-		return "[" + s + "]"
+	if ip := net.ParseIP(s); ip != nil && ip.To4() != nil {
+		return s
 	}
-	return s
+	return "[" + s + "]"
 }
 
 // connectionState returns the state in iscsiadm's words.
@@ -118,8 +127,7 @@ func connectionState(kernel string) string {
 }
 
 func (a attributes) printTimeouts(b *strings.Builder) {
-	stars := strings.Repeat("*", 9)
-	fmt.Fprintf(b, "\t\t%s\n\t\tTimeouts:\n\t\t%[1]s\n", stars)
+	head(b, "Timeouts", 9)
 	for _, l := range [][2]string{
 		{"Recovery Timeout", "recovery_tmo"},
 		{"Target Reset Timeout", "tgt_reset_tmo"},
@@ -132,14 +140,13 @@ func (a attributes) printTimeouts(b *strings.Builder) {
 
 // printCHAP never shows a secret, nor whether there is one.
 func (a attributes) printCHAP(b *strings.Builder) {
-	stars := strings.Repeat("*", 5)
-	fmt.Fprintf(b, "\t\t%s\n\t\tCHAP:\n\t\t%[1]s\n", stars)
+	head(b, "CHAP", 5)
 	fmt.Fprintf(b, "\t\tusername: %s\n\t\tpassword: ********\n", cmp.Or(a.session("username"), "<empty>"))
 	fmt.Fprintf(b, "\t\tusername_in: %s\n\t\tpassword_in: ********\n", cmp.Or(a.session("username_in"), "<empty>"))
 }
 
 func (a attributes) printNegotiated(b *strings.Builder) {
-	head(b, "Negotiated iSCSI params")
+	head(b, "Negotiated iSCSI params", 24)
 	digest := func(v string) string {
 		if v == "1" {
 			return "CRC32C"
@@ -200,7 +207,7 @@ func (d sessionDevice) lun() int {
 }
 
 func (a attributes) printDevices(b *strings.Builder, s *kernel.Session) {
-	head(b, "Attached SCSI devices")
+	head(b, "Attached SCSI devices", 24)
 	state := attribute(filepath.Join(filepath.Dir(filepath.Dir(a.hostDir)), "scsi_host", filepath.Base(a.hostDir)), "state")
 	fmt.Fprintf(b, "\t\tHost Number: %d\tState: %s\n", s.Host, cmp.Or(state, "running"))
 	for _, d := range a.devices() {
