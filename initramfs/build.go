@@ -38,6 +38,9 @@ type Config struct {
 	// Modules chooses kernel modules; nil means [DefaultModules]. It is not
 	// looked at if the kernel has no modules.
 	Modules *modules.Selection
+	// BootSector adds what runs a LUN's own boot sector (bootlun.handoff=int13h),
+	// with which the image has a sixth of a megabyte more.
+	BootSector bool
 	// Files go into the image besides; names must not clash.
 	Files []File
 
@@ -165,8 +168,12 @@ func (cfg Config) build(ctx context.Context) (Manifest, error) {
 // a busybox, in which the packages of all commands are initialised, and because
 // it stays: it keeps the iSCSI session alive after the root has been switched.
 func (cfg Config) init(ctx context.Context) ([]File, error) {
+	tags := ""
+	if cfg.BootSector {
+		tags = bootSectorTag
+	}
 	files, err := programs{
-		what: "init", packages: []string{cfg.Init}, builder: builder.Binary,
+		what: "init", packages: []string{cfg.Init}, builder: builder.Binary, tags: tags,
 		source: cfg.Source, cache: cfg.Cache, log: cfg.Logger,
 	}.files(ctx)
 	if err != nil {

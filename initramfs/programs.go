@@ -31,11 +31,15 @@ const recipe = "1"
 // And an ibft without YAML, whose reader is nearly a megabyte.
 const buildTag = "goshsmall,bootlun_small"
 
+// bootSectorTag adds to that what runs a LUN's boot sector, to init alone.
+const bootSectorTag = ",bootlun_int13h"
+
 // programs are Go commands that are compiled into one part of the image.
 type programs struct {
 	what     string          // for messages
 	packages []string        // import paths
 	builder  builder.Builder // all in one busybox, or each by itself
+	tags     string          // added to buildTag
 	source   string          // folder in which the packages are resolved
 	cache    string
 	log      *slog.Logger
@@ -81,7 +85,7 @@ func (p programs) compile(ctx context.Context, env goSettings, file string) erro
 	})
 	return uimage.Create(&llog.Logger{Sink: sink},
 		uimage.WithEnv(golang.DisableCGO(), golang.WithGOOS("linux"), golang.WithGOROOT(env.GOROOT),
-			golang.WithBuildTag(buildTag), golang.WithWorkingDir(p.source)),
+			golang.WithBuildTag(buildTag+p.tags), golang.WithWorkingDir(p.source)),
 		uimage.WithCommands(buildOptions(), p.builder, p.packages...),
 		uimage.WithTempDir(tmp),
 		uimage.WithSkipLDD(),
@@ -131,7 +135,7 @@ type goModule struct {
 // belong to no version.
 func (p programs) key(ctx context.Context, env goSettings) (string, error) {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %T %s %+v %+v %q\n", recipe, p.builder, buildTag, *buildOptions(), env, p.packages)
+	fmt.Fprintf(h, "%s %T %s %+v %+v %q\n", recipe, p.builder, buildTag+p.tags, *buildOptions(), env, p.packages)
 	out, err := goCommand(ctx, p.source, "list", "-m", "github.com/u-root/mkuimage", "github.com/u-root/gobusybox/src")
 	if err != nil {
 		return "", err
@@ -146,7 +150,7 @@ func (p programs) key(ctx context.Context, env goSettings) (string, error) {
 // hashSources adds what the programs are compiled from.
 func (p programs) hashSources(ctx context.Context, h hash.Hash) error {
 	out, err := goCommand(ctx, p.source, slices.Concat([]string{
-		"list", "-deps", "-tags=" + buildTag,
+		"list", "-deps", "-tags=" + buildTag + p.tags,
 		"-json=ImportPath,Dir,Standard,Module,GoFiles,SFiles,HFiles,EmbedFiles", "--",
 	}, p.packages)...)
 	if err != nil {

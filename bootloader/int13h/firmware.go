@@ -47,8 +47,9 @@ const (
 	romModel      = 0xFFFE
 )
 
-// installFirmware writes interrupt vectors, data areas and read-only memory.
-func (m *machine) installFirmware() {
+// installFirmware writes interrupt vectors, data areas and read-only memory, and
+// the iBFT where the program's memory ends.
+func (m *machine) installFirmware(lowEnd uint32) {
 	image := make([]byte, 0x10000)
 	services(image)
 	image[romIRET] = 0xCF
@@ -59,7 +60,8 @@ func (m *machine) installFirmware() {
 	m.cpu.Write(rom, image)
 	m.cpu.Protect(0xC0000, 0x40000)
 	m.vectors()
-	m.dataArea()
+	m.dataArea(lowEnd)
+	m.cpu.Write(lowEnd, m.Table)
 }
 
 // services writes the programs that interrupts run: they trap into Go and return.
@@ -90,11 +92,11 @@ func (m *machine) vectors() {
 	}
 }
 
-func (m *machine) dataArea() {
+func (m *machine) dataArea(lowEnd uint32) {
 	m.setWord(bdaCOM1, 0x3F8)
 	m.setWord(bdaEBDA, ebda>>4)
 	m.setWord(bdaEquipment, 0x0226) // 80×25 colour, a mouse, coprocessor, one serial port
-	m.setWord(bdaMemory, ebda>>10)
+	m.setWord(bdaMemory, uint16(lowEnd>>10))
 	m.setWord(bdaKeyHead, bdaKeys-bda)
 	m.setWord(bdaKeyTail, bdaKeys-bda)
 	m.setWord(bdaKeyStart, bdaKeys-bda)

@@ -38,15 +38,20 @@ type Config struct {
 	Drive    uint8      // number of the disk; 80h if zero
 	Path     DevicePath // where the disk is
 
-	Memory int     // bytes; 512 MiB if zero
-	Map    []Range // memory map; if nil, that of a plain PC with Memory
+	Memory int // bytes; 512 MiB if zero
+	// Map is the memory map from 1 MiB on, in order; below are the machine's own
+	// ranges. What lies behind Memory is cut off. Nil is that of a plain PC.
+	Map []Range
+	// Table is an iBFT that the program finds in low memory, where iPXE leaves its
+	// own; nil means none.
+	Table []byte
 
 	// Screen gets the text screen, as changes for an ANSI terminal; Serial what
 	// is sent to COM1. Nil means that nobody looks.
 	Screen, Serial io.Writer
-	// Keys are keystrokes as a terminal sends them. A closed or nil channel is a
-	// keyboard that nobody uses.
-	Keys <-chan byte
+	// Keys are keystrokes as a terminal sends them, SerialKeys what COM1 receives.
+	// A closed or nil channel is a keyboard, or a line, that nobody uses.
+	Keys, SerialKeys <-chan byte
 	// Interactive has the time of the machine be the time of the clock on the
 	// wall. Otherwise it is as long as the work takes, and waiting takes none.
 	Interactive bool
@@ -61,6 +66,7 @@ const (
 	defaultMemory = 512 << 20
 	defaultSteps  = 20e9
 	maxSectorSize = 4096
+	maxTable      = 32 << 10
 )
 
 func (c Config) withDefaults() Config {
@@ -77,18 +83,30 @@ func (c Config) withDefaults() Config {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Map == nil {
-		c.Map = plainMap(uint64(c.Memory))
+		c.Map = []Range{{1 << 20, uint64(c.Memory) - 1<<20, 1}}
 	}
 	return c
 }
 
-func plainMap(memory uint64) []Range {
-	return []Range{
-		{0, ebda, 1},
-		{ebda, 0xA0000 - ebda, 2},
-		{0xF0000, 0x10000, 2},
-		{1 << 20, memory - 1<<20, 1},
+// memoryMap is the whole map: what this machine has below 1 MiB, then as much of
+// the given one as there is memory for.
+func (c Config) memoryMap(lowEnd uint32) []Range {
+	const low = 1 << 20
+	all := []Range{
+		{0, uint64(lowEnd), 1},
+		{uint64(lowEnd), uint64(0xA0000 - lowEnd), 2},
+		{rom, low - rom, 2},
 	}
+	for _, r := range c.Map {
+		end := r.Start + r.Size
+		if r.Type == 1 {
+			end = min(end, uint64(c.Memory))
+		}
+		if r.Start = max(r.Start, low); r.Start < end {
+			all = append(all, Range{r.Start, end - r.Start, r.Type})
+		}
+	}
+	return all
 }
 
 // Errors that say why nothing was handed over.
@@ -112,6 +130,7 @@ type machine struct {
 	ctx context.Context
 	cpu *x86.CPU
 
+	ranges   []Range // the memory map
 	geometry geometry
 	sector   int64
 	ports    ports
@@ -151,12 +170,17 @@ func newMachine(ctx context.Context, c Config) (*machine, error) {
 	if c.Memory < 4<<20 {
 		return nil, fmt.Errorf("int13h: %d bytes of memory: 4 MiB are the least", c.Memory)
 	}
+	lowEnd := (ebda - uint32(len(c.Table))) &^ 0x3FF
+	if len(c.Table) > maxTable {
+		return nil, fmt.Errorf("int13h: an iBFT of %d bytes: %d are the most", len(c.Table), maxTable)
+	}
+	m.ranges = c.memoryMap(lowEnd)
 	m.cpu = x86.New(m, c.Memory)
 	m.clock.interactive = c.Interactive
 	m.clock.start = time.Now()
 	m.ports.reset()
 	m.screen.reset(m)
-	m.installFirmware()
+	m.installFirmware(lowEnd)
 	return m, nil
 }
 
@@ -200,7 +224,7 @@ func (m *machine) Trap(c *x86.CPU, n uint8) error {
 	case 0x13:
 		m.disk(r)
 	case 0x14:
-		m.serial(r)
+		return m.serial(r)
 	case 0x15:
 		return m.system(r)
 	case 0x16:

@@ -15,8 +15,7 @@ type ports struct {
 	control uint8 // keyboard controller: the command whose data comes next
 	output  []byte
 	speaker uint8 // port 61h
-	uart    [8]uint8
-	divisor [2]uint8
+	uart    uart
 	pic     [2]pic
 	pit     [3]counter
 }
@@ -72,7 +71,7 @@ func (m *machine) in(port uint16) uint8 {
 	case port == 0x92:
 		return uint8(boolBit(m.cpu.A20(), 1))
 	case port >= 0x3F8 && port <= 0x3FF:
-		return p.readUART(port & 7)
+		return m.readUART(port & 7)
 	case port == 0x3D4:
 		return p.crtc
 	case port == 0x3D5:
@@ -197,47 +196,6 @@ func (m *machine) writeKeyboard(v uint8) {
 	m.ports.control = 0
 }
 
-// The serial port sends; nothing is received.
-
-func (p *ports) readUART(n uint16) uint8 {
-	if n < 2 && p.uart[3]&0x80 != 0 {
-		return p.divisor[n]
-	}
-	switch n {
-	case 0:
-		return 0
-	case 2:
-		return 0xC1
-	case 5:
-		return 0x60
-	case 6:
-		return 0xB0
-	}
-	return p.uart[n]
-}
-
-func (m *machine) writeUART(n uint16, v uint8) {
-	p := &m.ports
-	switch {
-	case n < 2 && p.uart[3]&0x80 != 0:
-		p.divisor[n] = v
-	case n == 0:
-		m.sendSerial(v)
-	default:
-		p.uart[n] = v
-	}
-}
-
-func (m *machine) sendSerial(v uint8) {
-	if m.Serial == nil {
-		return
-	}
-	if _, err := m.Serial.Write([]byte{v}); err != nil {
-		m.Log.Warn("serial port lost", "error", err)
-		m.Serial = nil
-	}
-}
-
 // readCMOS is the real-time clock and what the firmware keeps beside it.
 func (m *machine) readCMOS(n uint8) uint8 {
 	now := m.wallTime()
@@ -267,9 +225,9 @@ func (m *machine) readCMOS(n uint8) uint8 {
 	case 0x0D:
 		return 0x80
 	case 0x15:
-		return uint8(ebda >> 10 & 0xFF)
+		return m.byteAt(bdaMemory)
 	case 0x16:
-		return uint8(ebda >> 18)
+		return m.byteAt(bdaMemory + 1)
 	case 0x17, 0x30:
 		return uint8(extended)
 	case 0x18, 0x31:

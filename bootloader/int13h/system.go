@@ -56,12 +56,12 @@ func (m *machine) system(r regs) error {
 // memoryMap is E820h: a range at a time, EBX the number of the next.
 func (m *machine) memoryMap(r regs) {
 	i := r.Reg(x86.EBX)
-	if r.Reg(x86.EDX) != 0x534D4150 || uint64(i) >= uint64(len(m.Map)) || r.Reg(x86.ECX) < 20 {
+	if r.Reg(x86.EDX) != 0x534D4150 || uint64(i) >= uint64(len(m.ranges)) || r.Reg(x86.ECX) < 20 {
 		r.setAH(0x86)
 		r.fail(true)
 		return
 	}
-	entry := m.Map[i]
+	entry := m.ranges[i]
 	b := le.AppendUint64(nil, entry.Start)
 	b = le.AppendUint64(b, entry.Size)
 	b = le.AppendUint32(b, entry.Type)
@@ -69,14 +69,14 @@ func (m *machine) memoryMap(r regs) {
 	r.SetReg(x86.EAX, 0x534D4150)
 	r.SetReg(x86.ECX, 20)
 	r.SetReg(x86.EBX, i+1)
-	if int(i)+1 == len(m.Map) {
+	if int(i)+1 == len(m.ranges) {
 		r.SetReg(x86.EBX, 0)
 	}
 }
 
 // extendedKiB is the usable memory from 1 MiB on.
 func (m *machine) extendedKiB() uint64 {
-	for _, entry := range m.Map {
+	for _, entry := range m.ranges {
 		if entry.Start == 1<<20 && entry.Type == 1 {
 			return min(entry.Size>>10, (4<<30-1<<20)>>10)
 		}
@@ -164,22 +164,4 @@ func (m *machine) tick() {
 		m.setByte(bdaMidnight, 1)
 	}
 	m.setLong(bdaTicks, n)
-}
-
-// serial is int 14h, of COM1 alone.
-func (m *machine) serial(r regs) {
-	if r.low(x86.EDX) != 0 {
-		r.setAH(0x80)
-		return
-	}
-	const ready = 0x60
-	switch r.ah() {
-	case 0x01:
-		m.sendSerial(r.al())
-		r.setAH(ready)
-	case 0x02: // nothing is ever received
-		r.setAH(0x80)
-	default:
-		r.setAX(ready<<8 | 0xB0)
-	}
 }

@@ -29,6 +29,7 @@ func progress() *slog.Logger {
 type imageBuildCommand struct {
 	imageFlags
 	Output      string `short:"o" type:"path" default:"build/netboot.img" help:"File to write."`
+	Int13h      bool   `name:"int13h" help:"Add what runs a LUN's own boot sector (bootlun.handoff=int13h), a sixth of a megabyte."`
 	Compression string `default:"zstd" enum:"zstd,gzip,xz,none" help:"How to pack the image: zstd, gzip, xz or none."`
 }
 
@@ -43,7 +44,7 @@ func (c *imageBuildCommand) Run(ctx context.Context) error {
 		return err
 	}
 	manifest, err := initramfs.Build(ctx, initramfs.Config{
-		Kernel: kernel, Output: c.Output, Compression: compression, Logger: progress(),
+		Kernel: kernel, Output: c.Output, Compression: compression, BootSector: c.Int13h, Logger: progress(),
 	})
 	if err != nil {
 		return err

@@ -40,6 +40,7 @@ type Handoff string
 const (
 	HandoffSwitchRoot Handoff = "switch_root" // its root, with the kernel that runs
 	HandoffKexec      Handoff = "kexec"       // its own kernel, as its boot loader is configured
+	HandoffBootSector Handoff = "int13h"      // its own boot sector, and the kernel that this loads
 )
 
 // Config is what the kernel command line says of this boot. [ParseCmdline]
@@ -58,6 +59,8 @@ type Config struct {
 	Handoff Handoff        // bootlun.handoff=; empty is switch_root
 	Entry   string         // bootlun.entry=, with kexec: an entry as GRUB's default names it
 	Menu    *time.Duration // bootlun.menu=, with kexec: how long to show the menu; negative is for ever, nil as the LUN's configuration says
+	// ReadOnly refuses what the boot loader writes (bootlun.readonly, with int13h).
+	ReadOnly bool
 
 	// Root says which root to start and how: root=, rootfstype=, rootflags=, ro, rw, init=.
 	Root bootloader.Spec
@@ -82,12 +85,13 @@ var options = map[string]func(c *Config, value string) error{
 	"bootlun.gateway":   func(c *Config, v string) (err error) { c.Gateway, err = netip.ParseAddr(v); return },
 	"bootlun.timeout":   func(c *Config, v string) (err error) { c.Timeout, err = parseTimeout(v); return },
 	"bootlun.handoff": func(c *Config, v string) error {
-		return oneOf(&c.Handoff, v, HandoffSwitchRoot, HandoffKexec)
+		return oneOf(&c.Handoff, v, HandoffSwitchRoot, HandoffKexec, HandoffBootSector)
 	},
-	"bootlun.entry": func(c *Config, v string) error { c.Entry = v; return nil },
-	"bootlun.menu":  func(c *Config, v string) (err error) { c.Menu, err = parseMenu(v); return },
-	"bootlun.debug": func(c *Config, _ string) error { c.Debug = true; return nil },
-	"BOOTIF":        func(c *Config, v string) (err error) { c.BootIF, err = parseBootIF(v); return },
+	"bootlun.entry":    func(c *Config, v string) error { c.Entry = v; return nil },
+	"bootlun.menu":     func(c *Config, v string) (err error) { c.Menu, err = parseMenu(v); return },
+	"bootlun.readonly": func(c *Config, _ string) error { c.ReadOnly = true; return nil },
+	"bootlun.debug":    func(c *Config, _ string) error { c.Debug = true; return nil },
+	"BOOTIF":           func(c *Config, v string) (err error) { c.BootIF, err = parseBootIF(v); return },
 }
 
 // ParseCmdline reads a kernel command line. Options of other programs are

@@ -49,6 +49,10 @@ func TestParseCmdline(t *testing.T) {
 				c.Handoff, c.Entry, c.Menu = HandoffKexec, "1>0", &forever
 			},
 		},
+		{
+			name: "boot sector", line: "bootlun.handoff=int13h bootlun.readonly",
+			want: func(c *Config) { c.Handoff, c.ReadOnly = HandoffBootSector, true },
+		},
 		{name: "bad menu", line: "bootlun.menu=-2s", want: func(*Config) {}, wantErr: "0 for no menu, or wait"},
 		{name: "unknown option", line: "bootlun.sauce=dhcp", want: func(*Config) {}, wantErr: `no option "bootlun.sauce"`},
 		{name: "bad value", line: "bootlun.failure=panic", want: func(*Config) {}, wantErr: "want one of [shell poweroff reboot]"},

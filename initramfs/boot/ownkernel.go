@@ -26,7 +26,9 @@ import (
 // ownKernel is what these steps add to the machine.
 type ownKernel struct {
 	session *initiator.Session
-	lun     bootloader.Disk
+	path    ibft.Path // by which it goes
+	device  *initiator.LUN
+	lun     bootloader.Disk // the same
 	mounted []*bootloader.MountedFiles
 	menu    entries.Menu
 }
@@ -38,6 +40,7 @@ func openLUN(ctx context.Context, m *machine) (string, error) {
 		c := m.sessionConfig(p)
 		session, err := initiator.Dial(ctx, initiator.Config{
 			Initiator: c.Initiator, Target: c.Target, Portal: c.Portal, CHAP: c.CHAP, Logger: m.log,
+			Recovery: initiator.Recovery{Limit: m.cfg.Timeout}, // a person may take hours at a menu
 		})
 		if err != nil {
 			errs = append(errs, err)
@@ -48,7 +51,7 @@ func openLUN(ctx context.Context, m *machine) (string, error) {
 			errs = append(errs, err, session.Close())
 			continue
 		}
-		m.own.session = session
+		m.own.session, m.own.path, m.own.device = session, p, lun
 		m.own.lun = bootloader.Disk{ReaderAt: lun, Size: lun.Size(), SectorSize: lun.BlockSize(), Name: "lun"}
 		return fmt.Sprintf("%s at %s, %d MiB", p.Target.Name, p.Target.Portal(), lun.Size()>>20), nil
 	}
@@ -218,9 +221,13 @@ func (m *machine) load(c console, e *entries.Entry, cmdline string) (*kexec.Load
 	size := len(img.Kernel) + len(img.Initramfs)
 	read.Detail = fmt.Sprintf("%.1f MB, %.1f MB/s", float64(size)/1e6, float64(size)/1e6/read.Took.Seconds())
 	c.result(read)
+	return m.take(c, img.Kernel, img.Initramfs, img.Cmdline)
+}
 
-	start = time.Now()
-	contents, err := kexec.Inspect(img.Initramfs)
+// take has Linux take a kernel, with the table, as the next one to run.
+func (m *machine) take(c console, kernel, initramfs []byte, cmdline string) (*kexec.Loaded, error) {
+	start := time.Now()
+	contents, err := kexec.Inspect(initramfs)
 	if err != nil || contents.Maker == kexec.Unknown || !contents.ISCSI {
 		m.log.Warn("the initramfs may not find its root: it does not look like one that logs in to iSCSI by the table",
 			"maker", string(contents.Maker), "iscsi", contents.ISCSI, "error", err)
@@ -229,9 +236,9 @@ func (m *machine) load(c console, e *entries.Entry, cmdline string) (*kexec.Load
 	if err != nil {
 		return nil, err
 	}
-	line := kexec.Complete(img.Cmdline, contents.Maker)
+	line := kexec.Complete(cmdline, contents.Maker)
 	loaded, err := kexec.Load(kexec.Config{
-		Kernel: img.Kernel, Initramfs: img.Initramfs, Cmdline: line, Table: raw,
+		Kernel: kernel, Initramfs: initramfs, Cmdline: line, Table: raw,
 		Dir: "/run/bootlun", Leave: m.leave, Logger: m.log,
 	})
 	if err != nil {
@@ -301,5 +308,9 @@ func (m *machine) choose(ctx context.Context) (menu.Choice, error) {
 	}
 	terminals, restore := openConsoles(m.log)
 	defer restore()
-	return shown.Choose(ctx, terminals...)
+	var shownOn []menu.Terminal
+	for _, t := range terminals {
+		shownOn = append(shownOn, t)
+	}
+	return shown.Choose(ctx, shownOn...)
 }

@@ -30,7 +30,7 @@ type machine struct {
 	disk    kernel.Disk
 	shared  *multipathDisk // what disk is of, if there are several paths to it
 	handoff bootloader.Handoff
-	own     ownKernel // of HandoffKexec
+	own     ownKernel // of HandoffKexec; HandoffBootSector uses the session
 }
 
 // sessionPath is a session, and how it was logged in to.
@@ -61,8 +61,11 @@ func Run(ctx context.Context, cfg Config, out io.Writer) error {
 	if err := writeTimeline(timelineFile, results); err != nil {
 		m.log.Warn("leave the boot timeline for the installed system", "error", err)
 	}
-	if cfg.Handoff == HandoffKexec {
+	switch cfg.Handoff {
+	case HandoffKexec:
 		return m.startOwnKernel(ctx, c)
+	case HandoffBootSector:
+		return m.startBootSector(ctx, c)
 	}
 	return m.handOff(c)
 }

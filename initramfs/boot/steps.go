@@ -32,6 +32,9 @@ var ownKernelSteps = append(stepsToNetwork[:len(stepsToNetwork):len(stepsToNetwo
 	{"entries", "bootlun.handoff=switch_root starts the LUN's system with this kernel", findEntries},
 }...)
 
+// bootSectorSteps are those before the LUN's boot sector is run.
+var bootSectorSteps = ownKernelSteps[: len(ownKernelSteps)-1 : len(ownKernelSteps)-1]
+
 // stepsToNetwork are common to all ways to boot.
 var stepsToNetwork = []step{
 	{"hardware", "rebuild the image with this machine's drivers: bootlun image build --modules", loadDrivers},
@@ -41,8 +44,11 @@ var stepsToNetwork = []step{
 
 // steps are those of a handoff.
 func (h Handoff) steps() []step {
-	if h == HandoffKexec {
+	switch h {
+	case HandoffKexec:
 		return ownKernelSteps
+	case HandoffBootSector:
+		return bootSectorSteps
 	}
 	return steps
 }

@@ -9,9 +9,15 @@ import (
 	"golang.org/x/term"
 )
 
+// terminal is a console in raw mode.
+type terminal struct {
+	menu.Terminal
+	serial bool // a serial line, no screen
+}
+
 // openConsoles opens every console that the kernel writes to, the serial line
 // and the screen, in raw mode. restore closes them and sets them back.
-func openConsoles(log *slog.Logger) (terminals []menu.Terminal, restore func()) {
+func openConsoles(log *slog.Logger) (terminals []terminal, restore func()) {
 	var undo []func()
 	active, err := os.ReadFile("/sys/class/tty/console/active")
 	if err != nil {
@@ -29,7 +35,7 @@ func openConsoles(log *slog.Logger) (terminals []menu.Terminal, restore func()) 
 			tty.Close()
 			continue
 		}
-		terminals = append(terminals, tty)
+		terminals = append(terminals, terminal{tty, strings.HasPrefix(name, "ttyS")})
 		undo = append(undo, func() { back(); tty.Close() })
 	}
 	return terminals, func() {

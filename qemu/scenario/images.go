@@ -23,6 +23,8 @@ type Images struct {
 	Dir string
 	// Kernel and Modules are the user's own kernel; empty means Debian's.
 	Kernel, Modules string
+	// BootSector is that of initramfs.Config, of an image of its own beside the usual one.
+	BootSector bool
 	// Logger tells of steps that take time; nil discards.
 	Logger *slog.Logger
 }
@@ -66,7 +68,10 @@ func (i Images) Netboot(ctx context.Context) (kernel initramfs.Kernel, image str
 		return kernel, "", err
 	}
 	image = i.path("netboot.img")
-	_, err = initramfs.Build(ctx, initramfs.Config{Kernel: kernel, Output: image, Logger: i.Logger})
+	if i.BootSector {
+		image = i.path("netboot-int13h.img")
+	}
+	_, err = initramfs.Build(ctx, initramfs.Config{Kernel: kernel, Output: image, BootSector: i.BootSector, Logger: i.Logger})
 	return kernel, image, err
 }
 

@@ -50,6 +50,7 @@ type Lab struct {
 	NoAddress     bool     // with FromFirmware: the table leaves the machine's address to DHCP
 	Mode          netboot.Mode
 	OwnKernel     bool   // with ModeImage: the LUN's own kernel is started (bootlun.handoff=kexec)
+	BootSector    bool   // with ModeImage: the LUN's boot sector is run (bootlun.handoff=int13h); Image has to be one that can
 	Cmdline       string // added to the kernel's command line
 	CHAPName      string // with CHAPSecret: the target asks the machine for it
 	CHAPSecret    string
@@ -132,6 +133,9 @@ func (l Lab) marks() []Mark {
 	if l.OwnKernel {
 		return OwnKernelMarks(l.Root.Up)
 	}
+	if l.BootSector {
+		return BootSectorMarks(l.Root.Up)
+	}
 	return ImageMarks(l.Root.Up)
 }
 
@@ -200,6 +204,9 @@ func (l Lab) server(t *Timeline) bootserver.Config {
 	cmdline := "console=ttyS0,115200 "
 	if l.OwnKernel {
 		cmdline += "bootlun.handoff=kexec "
+	}
+	if l.BootSector {
+		cmdline += "bootlun.handoff=int13h "
 	}
 	return bootserver.Config{
 		Config: netboot.Config{

@@ -64,6 +64,14 @@ func labFor(t *testing.T, root string) scenario.Lab {
 // boot runs a lab until the installed system is up. It ends with the test.
 func boot(t *testing.T, lab scenario.Lab) (*scenario.Running, context.Context) {
 	t.Helper()
+	running, ctx := start(t, lab)
+	waitUp(ctx, t, running)
+	return running, ctx
+}
+
+// start switches a lab's machine on. It ends with the test.
+func start(t *testing.T, lab scenario.Lab) (*scenario.Running, context.Context) {
+	t.Helper()
 	// The test's own context ends before its clean-up, which stops the machine.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), timeout)
 	t.Cleanup(cancel)
@@ -76,13 +84,18 @@ func boot(t *testing.T, lab scenario.Lab) (*scenario.Running, context.Context) {
 			t.Error(err)
 		}
 	})
+	return running, ctx
+}
+
+// waitUp waits until the installed system is up, and shows how it got there.
+func waitUp(ctx context.Context, t *testing.T, running *scenario.Running) {
+	t.Helper()
 	if err := running.WaitUp(ctx); err != nil {
 		t.Fatal(err)
 	}
 	var text bytes.Buffer
 	running.Timeline.Print(&text)
 	t.Logf("\n%s", &text)
-	return running, ctx
 }
 
 // detail is what the machine said of a phase of its boot.

@@ -135,12 +135,25 @@ func ImageMarks(system *regexp.Regexp) []Mark {
 // OwnKernelMarks are the marks of a boot by our image that starts the LUN's own
 // kernel, whose initramfs then brings up the root.
 func OwnKernelMarks(system *regexp.Regexp) []Mark {
+	return handoffMarks(system, "entries", "read", "load", "kexec")
+}
+
+// BootSectorMarks are the marks of a boot by our image that runs the LUN's boot
+// sector and starts the kernel that this loads.
+func BootSectorMarks(system *regexp.Regexp) []Mark {
+	return handoffMarks(system, "boot sector", "load", "kexec")
+}
+
+// handoffMarks are those of a boot by our image that goes on from the login by
+// the given steps to another kernel.
+func handoffMarks(system *regexp.Regexp, steps ...string) []Mark {
 	marks := []Mark{
 		{Phase: "firmware", Event: kind(netboot.DHCPDiscover)},
 		{Phase: "dhcp", Event: kind(netboot.DHCPAck)},
 		loaded(),
 	}
-	marks = append(marks, stepMarks("kernel", "hardware", "table", "network", "login", "entries", "read", "load", "kexec")...)
+	marks = append(marks, stepMarks("kernel", "hardware", "table", "network", "login")...)
+	marks = append(marks, stepMarks(steps...)...)
 	return append(marks, distributionBoot(system)...)
 }
 
