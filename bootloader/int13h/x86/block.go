@@ -8,6 +8,7 @@ type block struct {
 	big    bool
 	valid  bool
 	insts  []inst
+	loop   *copyLoop // that begins here, if one is known
 }
 
 const (
@@ -57,6 +58,9 @@ func (c *CPU) decodeBlock(linear uint32) *block {
 			break
 		}
 	}
+	if !c.noLoops {
+		b.loop = c.findLoop(linear, cs.big)
+	}
 	c.remember(b)
 	c.steps += uint64(len(b.insts))
 	return b
@@ -69,7 +73,11 @@ func (c *CPU) remember(b *block) {
 	}
 	c.blocks[slot(b.linear)] = b
 	last := uint32(1<<32 - 1)
-	for i := range b.bytes {
+	span := b.bytes
+	if b.loop != nil {
+		span = max(span, b.loop.span)
+	}
+	for i := range span {
 		p := (b.linear + i) & c.a20 >> chunkBits
 		if p == last || uint64(p) >= uint64(len(c.marks)) {
 			continue

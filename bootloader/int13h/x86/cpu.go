@@ -83,8 +83,10 @@ type CPU struct {
 
 	blocks []*block
 	leave  bool // leave the block after this instruction
-	err    error
-	irq    int // a vector raised by the bus, or -1
+
+	noLoops bool // loops are not done at once, for tests
+	err     error
+	irq     int // a vector raised by the bus, or -1
 
 	steps, check, limit uint64
 }
@@ -194,6 +196,9 @@ func (c *CPU) runBlock() {
 	b := c.block()
 	if b == nil {
 		return
+	}
+	if b.loop != nil {
+		b.loop.run(c)
 	}
 	n := len(b.insts)
 	for i := range b.insts {

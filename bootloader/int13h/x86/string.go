@@ -106,9 +106,8 @@ func (c *CPU) unmarked(addr, n uint32) bool {
 func movs[T number](c *CPU, in *inst) {
 	w := width[T]()
 	n, from, to := c.bulk(in, w, true, true)
-	overlaps := to > from && to-from < n*w
-	if n > 1 && !overlaps && c.unmarked(to, n*w) {
-		copy(c.ram[to:to+n*w], c.ram[from:from+n*w])
+	if n > 1 && c.unmarked(to, n*w) {
+		copyUp(c.ram, from, to, n*w, w)
 		c.done(in, n, w, true, true)
 		return
 	}
@@ -119,6 +118,19 @@ func movs[T number](c *CPU, in *inst) {
 		c.advance(EDI, in, by)
 		return true
 	})
+}
+
+// copyUp copies elements of w bytes one after the other, the lowest first: where
+// the target begins inside the source, what has been copied is copied again.
+func copyUp(ram []byte, from, to, size, w uint32) {
+	chunk := size
+	if to > from && to-from < size {
+		chunk = max((to-from)&^(w-1), w)
+	}
+	for i := uint32(0); i < size; i += chunk {
+		n := min(chunk, size-i)
+		copy(ram[to+i:to+i+n], ram[from+i:from+i+n])
+	}
 }
 
 func stos[T number](c *CPU, in *inst) {
