@@ -19,7 +19,7 @@ import (
 )
 
 // timeout is for one boot under emulation, on a busy machine.
-const timeout = 6 * time.Minute
+const timeout = 10 * time.Minute
 
 // images are kept with those of "make boot".
 func images(t *testing.T) scenario.Images {
@@ -87,15 +87,17 @@ func start(t *testing.T, lab scenario.Lab) (*scenario.Running, context.Context) 
 	return running, ctx
 }
 
-// waitUp waits until the installed system is up, and shows how it got there.
+// waitUp waits until the installed system is up, and shows how it got there, or
+// how far.
 func waitUp(ctx context.Context, t *testing.T, running *scenario.Running) {
 	t.Helper()
-	if err := running.WaitUp(ctx); err != nil {
-		t.Fatal(err)
-	}
+	err := running.WaitUp(ctx)
 	var text bytes.Buffer
 	running.Timeline.Print(&text)
 	t.Logf("\n%s", &text)
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // detail is what the machine said of a phase of its boot.
