@@ -24,7 +24,7 @@ const maxBuffer = 1 << 20
 // than what every session needs to go on.
 type bufferPool struct {
 	classes [len(bufferSizes)]sync.Pool
-	limit   int64 // bytes; set before the first is taken
+	limit   atomic.Int64 // bytes
 	used    atomic.Int64
 }
 
@@ -55,4 +55,4 @@ func (p *bufferPool) put(b *buffer) {
 func (p *bufferPool) hold(n int) { p.used.Add(int64(n)) }
 
 // short reports whether more is out than should be.
-func (p *bufferPool) short() bool { return p.used.Load() > p.limit }
+func (p *bufferPool) short() bool { return p.used.Load() > p.limit.Load() }

@@ -47,6 +47,7 @@ type conn struct {
 	done context.Context // ends when the connection does, with the reason
 	end  context.CancelCauseFunc
 
+	cfg     *Config        // as it was when the login began: what the login settles stays
 	target  *target        // asked for at login, nil in a discovery session
 	params  iscsi.Params   // its own; of those of the session, the session's count
 	erl     int            // error recovery level
@@ -236,7 +237,7 @@ func (c *conn) fatal(r *request, reason iscsi.RejectReason, why string) error {
 // watch closes a connection whose initiator stalls: in the middle of a PDU, in
 // taking replies, or in sending what an R2T asked for.
 func (c *conn) watch(now time.Time) {
-	limit := now.Add(-c.srv.cfg.StallTimeout).UnixNano()
+	limit := now.Add(-c.srv.config().StallTimeout).UnixNano()
 	if t := c.waiting.Load(); t != 0 && t < limit {
 		c.close(fmt.Errorf("%w: it does not finish a PDU", errStalled))
 	}

@@ -13,7 +13,9 @@ type TargetInfo struct {
 	CHAPUsers         []string // the names that may log in; none: without CHAP
 	CHAPTarget        string   // the name by which it proves itself; may be empty
 	AllowedInitiators []string
-	Draining          bool // refuses logins
+	Access            *Access  // who may use it, AllowedInitiators included; nil: everybody
+	PortalGroups      []uint16 // by which it can be reached; none: all
+	Draining          bool     // refuses logins
 	LUNs              []LUNInfo
 }
 
@@ -50,6 +52,7 @@ func (s *Server) targetInfo(t *target) TargetInfo {
 	settings := t.settings.Load()
 	info := TargetInfo{
 		Name: t.name, Alias: settings.alias, AllowedInitiators: slices.Clone(settings.allowed), Draining: settings.draining,
+		Access: settings.access.clone(), PortalGroups: slices.Clone(settings.portalGroups),
 	}
 	if settings.chap != nil {
 		info.CHAPTarget = settings.chap.Target.Name

@@ -55,6 +55,7 @@ func (s *Server) AddTarget(cfg *Target) error {
 		return err
 	}
 	s.targets.Store(s.targets.Load().with(t))
+	s.tellChanged()
 	s.log.Info("target added", "target", t.name, "luns", len(cfg.LUNs))
 	return nil
 }
@@ -75,6 +76,7 @@ func (s *Server) SetTarget(cfg *Target) error {
 	next := newSettings(cfg)
 	next.draining = t.settings.Load().draining
 	t.settings.Store(next)
+	s.tellChanged()
 	s.log.Info("target changed", "target", t.name, "chap", next.chap != nil, "allowed", next.allowed)
 	return nil
 }
@@ -90,6 +92,7 @@ func (s *Server) RemoveTarget(ctx context.Context, name string) error {
 	s.mu.Lock()
 	t.drain(true)
 	s.targets.Store(s.targets.Load().without(t))
+	s.tellChanged()
 	s.mu.Unlock()
 	s.log.Info("target removed", "target", t.name)
 	err = s.endSessions(ctx, s.sessionsOf(t))
@@ -148,7 +151,7 @@ func (s *Server) Disconnect(ctx context.Context, tsih uint16) error {
 // endSessions asks sessions to log out until ctx ends, and then closes them.
 func (s *Server) endSessions(ctx context.Context, sessions []*session) error {
 	if ctx.Err() == nil {
-		within := s.cfg.LogoutTimeout
+		within := s.config().LogoutTimeout
 		if deadline, ok := ctx.Deadline(); ok {
 			within = time.Until(deadline)
 		}

@@ -12,8 +12,9 @@ import (
 // login serves the login phase. After success c.sess is set, joined to its units
 // and in the server's books; after an error it may be.
 func (c *conn) login() error {
-	ctx, cancel := context.WithTimeoutCause(c.done, c.srv.cfg.LoginTimeout,
-		fmt.Errorf("the login took longer than %v", c.srv.cfg.LoginTimeout))
+	c.cfg = c.srv.config()
+	ctx, cancel := context.WithTimeoutCause(c.done, c.cfg.LoginTimeout,
+		fmt.Errorf("the login took longer than %v", c.cfg.LoginTimeout))
 	defer cancel()
 	res, err := iscsi.ServeLogin(ctx, c.pdu, iscsi.TargetConfig{
 		Authorize: c.authorize,
@@ -21,7 +22,7 @@ func (c *conn) login() error {
 			return c.establish(ctx, info, params)
 		},
 		PortalGroupTag: c.v.group.Tag,
-		Window:         uint32(c.srv.cfg.QueueDepth),
+		Window:         uint32(c.cfg.QueueDepth),
 	})
 	if err != nil {
 		return err
@@ -35,9 +36,9 @@ func (c *conn) login() error {
 
 // authorize decides what a login must prove, before it proves it.
 func (c *conn) authorize(info iscsi.LoginInfo) iscsi.Access {
-	a := iscsi.Access{Offer: c.srv.cfg.Offer}
+	a := iscsi.Access{Offer: c.cfg.Offer}
 	if info.Discovery {
-		a.CHAP = c.srv.cfg.DiscoveryCHAP
+		a.CHAP = c.cfg.DiscoveryCHAP
 		return c.join(info, a)
 	}
 	t := c.srv.target(info.TargetName)
@@ -144,7 +145,7 @@ func (c *conn) began() {
 	c.serving.Store(true)
 	c.srv.loginsDone.Add(1)
 	if !s.told.Swap(true) {
-		c.srv.cfg.Events(Event{Kind: LoginEvent, Session: s.info()})
+		c.cfg.Events(Event{Kind: LoginEvent, Session: s.info()})
 	}
 }
 
@@ -168,7 +169,7 @@ func (c *conn) ended() {
 		}
 	}
 	c.log.Log(context.Background(), level, "session over", "reason", reason)
-	c.srv.cfg.Events(Event{Kind: LogoutEvent, Session: c.sess.info(), Reason: reason})
+	c.cfg.Events(Event{Kind: LogoutEvent, Session: c.sess.info(), Reason: reason})
 }
 
 // loginFailed tells of a login that did not succeed. Ports are scanned and

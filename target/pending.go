@@ -4,12 +4,13 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // pendingLogins are the connections that have not logged in. They are bounded,
 // and a flood of them from one address pushes out its own, not those of others.
 type pendingLogins struct {
-	limit int
+	limit atomic.Int64
 
 	mu      sync.Mutex
 	conns   []*conn // the oldest first
@@ -22,7 +23,7 @@ func (p *pendingLogins) add(c *conn) {
 	p.conns = append(p.conns, c)
 	var out *conn
 	warn := false
-	if len(p.conns) > p.limit {
+	if int64(len(p.conns)) > p.limit.Load() {
 		out = p.worst()
 		warn = !p.crowded
 		p.crowded = true
@@ -33,7 +34,7 @@ func (p *pendingLogins) add(c *conn) {
 		out.close(errCrowded)
 	}
 	if warn {
-		c.log.Warn("too many logins are under way: older ones are ended", "limit", p.limit)
+		c.log.Warn("too many logins are under way: older ones are ended", "limit", p.limit.Load())
 	}
 }
 
@@ -65,7 +66,7 @@ func (p *pendingLogins) remove(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.drop(c)
-	if len(p.conns) < p.limit/2 {
+	if int64(len(p.conns)) < p.limit.Load()/2 {
 		p.crowded = false
 	}
 }

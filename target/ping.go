@@ -19,7 +19,7 @@ type pinger struct {
 // watchPing pings a session that is idle and ends one that has stopped answering.
 // Not every initiator answers: iPXE does not. Only those that once did must.
 func (c *conn) watchPing(now time.Time) {
-	interval := c.srv.cfg.NOPInterval
+	interval := c.srv.config().NOPInterval
 	if interval <= 0 {
 		return
 	}
@@ -31,7 +31,7 @@ func (c *conn) watchPing(now time.Time) {
 		return
 	}
 	if !p.asked.IsZero() {
-		if p.answered && now.Sub(p.asked) > c.srv.cfg.StallTimeout {
+		if p.answered && now.Sub(p.asked) > c.srv.config().StallTimeout {
 			c.close(errNoAnswer)
 		}
 		return

@@ -55,10 +55,12 @@ func (s *Server) listen(l net.Listener, tag uint16) (done func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.listeners[l] = tag
+	s.tellChanged()
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.listeners, l)
+		s.tellChanged()
 	}
 }
 
@@ -66,7 +68,7 @@ func (s *Server) listen(l net.Listener, tag uint16) (done func()) {
 // initiator of a connection.
 func (c *conn) addressesOf(t *target) []iscsi.TargetAddress {
 	var all []iscsi.TargetAddress
-	for _, g := range c.srv.cfg.PortalGroups {
+	for _, g := range c.srv.config().PortalGroups {
 		if !t.settings.Load().in(g.Tag) {
 			continue
 		}
@@ -106,7 +108,7 @@ func (c *conn) portals(g *PortalGroup) []netip.AddrPort {
 func (s *Server) Portals() (groups []PortalGroup) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, g := range s.cfg.PortalGroups {
+	for _, g := range s.config().PortalGroups {
 		own, served := PortalGroup{Tag: g.Tag, Portals: g.Portals}, false
 		for l, tag := range s.listeners {
 			if tag != g.Tag {
@@ -126,6 +128,21 @@ func (s *Server) Portals() (groups []PortalGroup) {
 		groups = append(groups, own)
 	}
 	return groups
+}
+
+// Changed returns a channel that is closed when, from now on, a target comes, goes or
+// gets other settings, or a listener begins or ends to be served: for those who tell
+// others where the targets are.
+func (s *Server) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+// tellChanged wakes those who wait for a change. The caller holds s.mu.
+func (s *Server) tellChanged() {
+	close(s.changed)
+	s.changed = make(chan struct{})
 }
 
 // addrPort is an address of the Internet.

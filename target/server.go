@@ -28,7 +28,7 @@ var ErrStoreHangs = errors.New("target: a store does not answer")
 // Server is an iSCSI target server. Make one with [New]; all of its methods may
 // be called from several goroutines.
 type Server struct {
-	cfg        Config
+	current    atomic.Pointer[Config]
 	log        *slog.Logger
 	epoch      time.Time                 // when it was made
 	targets    atomic.Pointer[targetSet] // replaced whole, under mu
@@ -46,6 +46,36 @@ type Server struct {
 	lastTSIH uint16
 
 	listeners map[net.Listener]uint16 // being served, with the tags of their portal groups
+	changed   chan struct{}           // closed when targets or listeners are others
+}
+
+// config returns what is in force now. Nobody changes it.
+func (s *Server) config() *Config { return s.current.Load() }
+
+// configure has a configuration hold, which has its defaults.
+func (s *Server) configure(c *Config) {
+	s.buffers.limit.Store(c.MemoryLimit)
+	s.pending.limit.Store(int64(c.MaxPendingLogins))
+	s.current.Store(c)
+}
+
+// Configure changes the server's limits, times, offer and discovery CHAP to those of
+// cfg while it serves. What a login settles (Offer, QueueDepth, DiscoveryCHAP) holds
+// for later logins, all else at once. Targets, PortalGroups, PortGroups, Logger and
+// Events of cfg do not count: they stay, or have methods of their own.
+func (s *Server) Configure(cfg Config) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.config()
+	cfg.Targets, cfg.PortGroups, cfg.PortalGroups = nil, now.PortGroups, now.PortalGroups
+	cfg.Logger, cfg.Events = now.Logger, now.Events
+	if err := cfg.check(); err != nil {
+		return err
+	}
+	full := cfg.withDefaults()
+	s.configure(&full)
+	s.log.Info("settings changed")
+	return nil
 }
 
 // New returns a server for cfg, or says what is wrong with cfg. It keeps the
@@ -55,7 +85,6 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg:     cfg.withDefaults(),
 		devices: newDevices(cfg.PortGroups),
 		epoch:   time.Now(),
 		operations: newOperationTable(
@@ -65,10 +94,12 @@ func New(cfg Config) (*Server, error) {
 		ofDiscs:   newOperationTable(discOperations),
 		sessions:  make(map[uint16]*session),
 		listeners: make(map[net.Listener]uint16),
+		changed:   make(chan struct{}),
 	}
-	s.log = s.cfg.Logger
-	s.buffers.limit = s.cfg.MemoryLimit
-	s.pending.limit = s.cfg.MaxPendingLogins
+	full := cfg.withDefaults()
+	full.Targets = nil
+	s.log = full.Logger
+	s.configure(&full)
 	s.tasks.New = func() any { return new(task) }
 	set := &targetSet{byName: make(map[string]*target)}
 	for _, t := range cfg.Targets {
@@ -79,7 +110,6 @@ func New(cfg Config) (*Server, error) {
 		set = set.with(rt)
 	}
 	s.targets.Store(set)
-	s.cfg.Targets = nil
 	return s, nil
 }
 
@@ -93,12 +123,12 @@ func New(cfg Config) (*Server, error) {
 // Several listeners may be served at once, by one Serve each: their connections
 // reach the same targets and sessions. They are all in the first portal group.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	return s.ServePortal(ctx, l, s.cfg.PortalGroups[0].Tag)
+	return s.ServePortal(ctx, l, s.config().PortalGroups[0].Tag)
 }
 
 // ServePortal is Serve for a listener in the portal group with the given tag.
 func (s *Server) ServePortal(ctx context.Context, l net.Listener, tag uint16) error {
-	group, err := s.cfg.group(tag)
+	group, err := s.config().group(tag)
 	if err != nil {
 		l.Close()
 		return err
@@ -119,7 +149,7 @@ func (s *Server) ServePortal(ctx context.Context, l net.Listener, tag uint16) er
 	}
 	v.closeAll() // first, so that connections know why
 	v.cancel()
-	if !v.await(s.cfg.StopTimeout) {
+	if !v.await(s.config().StopTimeout) {
 		return fmt.Errorf("%w: %w", err, ErrStoreHangs)
 	}
 	if v.loop != nil {
@@ -270,7 +300,8 @@ func (v *service) closeAll() { v.each(func(c *conn) { c.close(errShutdown) }) }
 // askToLogOut asks every session to log out and waits for that, up to
 // LogoutTimeout. Connections without a session are closed.
 func (v *service) askToLogOut() {
-	if v.srv.cfg.LogoutTimeout < 0 {
+	limit := v.srv.config().LogoutTimeout
+	if limit < 0 {
 		return
 	}
 	done := make(chan struct{})
@@ -281,8 +312,8 @@ func (v *service) askToLogOut() {
 		v.empty = done
 	}
 	v.mu.Unlock()
-	v.each(func(c *conn) { v.wg.Go(func() { c.askToLogOut(v.srv.cfg.LogoutTimeout) }) })
-	timer := time.NewTimer(v.srv.cfg.LogoutTimeout)
+	v.each(func(c *conn) { v.wg.Go(func() { c.askToLogOut(limit) }) })
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-done:
@@ -296,7 +327,7 @@ const watchTick = time.Second
 // watch looks after what no goroutine of a connection's own can: peers that
 // stall, and sessions to be pinged.
 func (v *service) watch() {
-	tick := time.NewTicker(min(watchTick, v.srv.cfg.StallTimeout/2+1))
+	tick := time.NewTicker(min(watchTick, v.srv.config().StallTimeout/2+1))
 	defer tick.Stop()
 	for {
 		select {
@@ -334,7 +365,7 @@ func (s *Server) establish(ctx context.Context, n *session) iscsi.LoginStatus {
 		s.mu.Unlock()
 		return iscsi.StatusServiceUnavailable
 	}
-	if old == nil && len(s.sessions) >= s.cfg.MaxSessions {
+	if old == nil && len(s.sessions) >= s.config().MaxSessions {
 		s.mu.Unlock()
 		return iscsi.StatusOutOfResources
 	}

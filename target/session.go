@@ -73,7 +73,7 @@ func newSession(c *conn, info iscsi.LoginInfo, params iscsi.Params) *session {
 		alias:    info.InitiatorAlias,
 		who:      c.identity(&info),
 		target:   c.target,
-		depth:    uint32(c.srv.cfg.QueueDepth),
+		depth:    uint32(c.cfg.QueueDepth),
 		began:    time.Now(),
 		over:     make(chan struct{}),
 		ending:   make(chan struct{}),
@@ -83,7 +83,7 @@ func newSession(c *conn, info iscsi.LoginInfo, params iscsi.Params) *session {
 		conns:    map[uint16]*conn{info.CID: c},
 		holders:  1,
 		expCmdSN: info.CmdSN,
-		maxCmdSN: info.CmdSN + uint32(c.srv.cfg.QueueDepth) - 1,
+		maxCmdSN: info.CmdSN + uint32(c.cfg.QueueDepth) - 1,
 		kept:     make(map[uint32]*request),
 		tasks:    make(map[uint32]*task),
 	}

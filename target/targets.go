@@ -56,7 +56,7 @@ type targetSet struct {
 func (s *Server) newTarget(cfg *Target) (*target, error) {
 	name, _ := iscsi.ParseName(cfg.Name) // checked before
 	t := &target{name: name, past: make(map[int]Counts)}
-	for _, g := range s.cfg.PortalGroups {
+	for _, g := range s.config().PortalGroups {
 		t.ports = append(t.ports, s.devices.addPort(portID{name, g.Tag}, cmp.Or(cfg.PortGroup, defaultPortGroup)))
 	}
 	t.settings.Store(newSettings(cfg))
