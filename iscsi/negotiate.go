@@ -134,7 +134,7 @@ type negotiator struct {
 }
 
 func newNegotiator(o Offer, discovery, leading bool) negotiator {
-	o = o.withDefaults()
+	o = o.WithDefaults()
 	p := DefaultParams()
 	p.MaxRecvDataSegmentLength = o.MaxRecvDataSegmentLength
 	return negotiator{

@@ -88,9 +88,9 @@ type Offer struct {
 	ProtocolLevel            int // 0 means 1
 }
 
-// withDefaults fills in what zero fields mean and brings every value within its
-// key's range.
-func (o Offer) withDefaults() Offer {
+// WithDefaults returns the offer with what its zero fields mean filled in, and every
+// value within its key's range.
+func (o Offer) WithDefaults() Offer {
 	set := func(v *int, def, lo, hi int) {
 		if *v == 0 {
 			*v = def

@@ -52,6 +52,14 @@ type Server struct {
 // config returns what is in force now. Nobody changes it.
 func (s *Server) config() *Config { return s.current.Load() }
 
+// Config returns the configuration that is in force, with its defaults, but for
+// Targets. It must not be changed.
+func (s *Server) Config() Config {
+	c := *s.config()
+	c.Offer = c.Offer.WithDefaults()
+	return c
+}
+
 // configure has a configuration hold, which has its defaults.
 func (s *Server) configure(c *Config) {
 	s.buffers.limit.Store(c.MemoryLimit)

@@ -47,7 +47,7 @@ func (s *serveCommand) Run(ctx context.Context, log *slog.Logger) error {
 		case err := <-ended:
 			return err
 		case <-reload:
-			_ = server.Reload(ctx) // which logs what is wrong
+			_, _ = server.Reload(ctx) // which logs what is wrong
 		}
 	}
 }

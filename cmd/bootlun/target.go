@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -30,6 +31,7 @@ type targetCommands struct {
 	Resume     targetResumeCommand     `cmd:"" help:"Let initiators log in again after drain."`
 	CHAP       targetCHAPCommand       `cmd:"" name:"chap" help:"Set what initiators must prove to log in."`
 	Allow      targetAllowCommand      `cmd:"" help:"Set which initiators may log in."`
+	PortGroup  targetPortGroupCommand  `cmd:"" name:"port-group" help:"Set how good a path the targets of a port group are (ALUA); initiators are told."`
 	Import     targetImportCommand     `cmd:"" help:"Print our configuration of what another target's file says, and what it cannot carry over."`
 	Trace      targetTraceCommand      `cmd:"" help:"Write a session's PDUs to a pcap file, for Wireshark or tcpdump; Ctrl-C ends."`
 	Reload     reloadCommand           `cmd:"" help:"Have the server read its configuration file again (also: bootlun reload, or SIGHUP)."`
@@ -362,6 +364,24 @@ func (c *targetAllowCommand) Run(ctx context.Context) error {
 	return client.SetAllowed(ctx, c.Name, allowed)
 }
 
+type targetPortGroupCommand struct {
+	socketFlag
+	ID        uint16 `arg:"" help:"The target port group's number, as portGroup of its targets says it."`
+	State     string `arg:"" enum:"active/optimized,active/non-optimized,standby,unavailable" help:"${enum}."`
+	Preferred bool   `help:"Tell initiators to use it if its state is as good as others'."`
+}
+
+// Run sets the group's state.
+func (c *targetPortGroupCommand) Run(ctx context.Context) error {
+	g := control.PortGroup{ID: c.ID, Preferred: c.Preferred}
+	if err := g.State.UnmarshalText([]byte(c.State)); err != nil {
+		return err
+	}
+	client := c.client()
+	defer client.Close()
+	return client.SetPortGroup(ctx, g)
+}
+
 type targetTraceCommand struct {
 	socketFlag
 	Session uint16 `arg:"" help:"The session's number (TSIH), as list shows it."`
@@ -396,8 +416,12 @@ type reloadCommand struct {
 }
 
 // Run has the server read its configuration again.
-func (c *reloadCommand) Run(ctx context.Context) error {
+func (c *reloadCommand) Run(ctx context.Context, k *kong.Kong) error {
 	client := c.client()
 	defer client.Close()
-	return client.Reload(ctx)
+	r, err := client.Reload(ctx)
+	if err == nil && len(r.Restart) > 0 {
+		_, err = fmt.Fprintf(k.Stderr, "restart the server for the changes of %s\n", strings.Join(r.Restart, ", "))
+	}
+	return err
 }

@@ -21,10 +21,11 @@ func (s *size) UnmarshalText(text []byte) error {
 	return err
 }
 
-// printTree prints what is served: target, then LUNs and sessions, then
+// printTree prints what is served: the server as a whole, then target, then LUNs and sessions, then
 // connections.
 func printTree(w io.Writer, s *control.Status, now time.Time) error {
 	var b strings.Builder
+	printServer(&b, s)
 	for i := range s.Targets {
 		printTarget(&b, &s.Targets[i], now)
 	}
@@ -36,6 +37,49 @@ func printTree(w io.Writer, s *control.Status, now time.Time) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// printServer prints what is of the whole server.
+func printServer(b *strings.Builder, s *control.Status) {
+	line := func(format string, args ...any) { fmt.Fprintf(b, "  "+format+"\n", args...) }
+	b.WriteString("server\n")
+	if len(s.Portals) == 0 {
+		line("does not listen: it had no target when it started, and neither iscsiPort nor iscsi.portals are set")
+	}
+	for _, p := range s.Portals {
+		line("portal %s", p)
+	}
+	set := &s.Settings
+	pings := "no pings"
+	if set.NOPInterval > 0 {
+		pings = "a ping after " + time.Duration(set.NOPInterval).String()
+	}
+	line("%d sessions of %d connections and %d commands, %s of data  error recovery level %d  %s",
+		set.MaxSessions, set.MaxConnections, set.QueueDepth, bytesize.Format(int64(set.MemoryLimit)), set.ErrorRecoveryLevel, pings)
+	if d := set.DiscoveryCHAP; d != nil {
+		users := []string{}
+		for _, u := range d.CHAPUsers {
+			users = append(users, u.Name)
+		}
+		if d.CHAPName != "" {
+			users = append([]string{d.CHAPName}, users...)
+		}
+		line("discovery CHAP %s", strings.Join(users, ","))
+	}
+	for _, g := range s.PortGroups {
+		preferred := ""
+		if g.Preferred {
+			preferred = "  preferred"
+		}
+		line("port group %d  %s%s", g.ID, g.State, preferred)
+	}
+	for _, a := range s.Announcements {
+		if a.Error != "" {
+			line("%s %s  FAILS: %s", a.By, a.To, a.Error)
+		} else {
+			line("%s %s  %d targets", a.By, a.To, a.Targets)
+		}
+	}
 }
 
 func printTarget(b *strings.Builder, t *control.TargetStatus, now time.Time) {
@@ -53,6 +97,16 @@ func printTarget(b *strings.Builder, t *control.TargetStatus, now time.Time) {
 		allowed = append(allowed, r.String())
 	}
 	add(len(allowed) > 0, "allows %s", strings.Join(allowed, " "))
+	for _, i := range t.InitiatorCHAP {
+		add(i.CHAPName != "", "CHAP of %s: %s", i.Initiator, i.CHAPName)
+		add(i.CHAPName == "", "no CHAP of %s", i.Initiator)
+	}
+	add(len(t.PortalGroups) > 0, "portal groups %v", t.PortalGroups)
+	add(t.PortGroup > 1, "port group %d", t.PortGroup)
+	if t.Redirect != nil {
+		add(true, "redirected to %s", t.Redirect.To)
+	}
+	add(t.Hidden, "hidden")
 	add(t.Draining, "DRAINING")
 	fmt.Fprintln(b, strings.Join(words, "  "))
 	for i := range t.LUNs {
@@ -80,6 +134,9 @@ func printLUN(b *strings.Builder, l *control.LUNStatus) {
 		if flag.on {
 			b.WriteString("  " + flag.text)
 		}
+	}
+	for _, r := range l.Access {
+		fmt.Fprintf(b, "  for %s", r)
 	}
 	printTraffic(b, l.Counts, l.Tasks)
 }

@@ -6,7 +6,6 @@
 package bootserver
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"os"
@@ -14,9 +13,7 @@ import (
 	"strings"
 
 	"github.com/bootlun/bootlun/netboot"
-	"github.com/bootlun/bootlun/scsi"
 	"github.com/bootlun/bootlun/target/control"
-	"github.com/goccy/go-yaml"
 )
 
 // Config is the file that "bootlun serve" reads. docs/fleet.md shows one.
@@ -26,6 +23,9 @@ type Config struct {
 	// ISCSIPort is the target's port at Addr; 0 means 3260 if there are targets at
 	// the start, and otherwise none: LUNs are then served by something else.
 	ISCSIPort uint16 `yaml:"iscsiPort"`
+	// ISCSI are settings of the iSCSI target as a whole, among them its portals, which
+	// ISCSIPort is short for.
+	ISCSI control.Settings `yaml:"iscsi"`
 	// Targets are what the iSCSI target serves, beside those of TargetState.
 	Targets []Target `yaml:"targets"`
 	// Disks are disks, by names of the operator's, that several LUNs can be.
@@ -34,6 +34,10 @@ type Config struct {
 	// PortGroups are the states of target port groups. Those that are not listed
 	// are active/optimized.
 	PortGroups []PortGroup `yaml:"portGroups"`
+
+	// ISNS and SLP say who is told of the targets; without them, nobody is.
+	ISNS *control.ISNS `yaml:"isns"`
+	SLP  *control.SLP  `yaml:"slp"`
 
 	// TargetState is the file in which the targets are kept that "bootlun target"
 	// adds. Load makes it DIR/NAME.targets.yaml for a file DIR/NAME.yaml that does
@@ -46,23 +50,18 @@ type Config struct {
 	// server's metrics are served by HTTP (GET /metrics); empty means none.
 	Metrics string `yaml:"metrics"`
 
-	path string // of the file it comes from
+	path  string                    // of the file it comes from
+	where func(field string) string // in that file
 }
 
-// Target, CHAP, LUN and Medium are package control's.
+// These are package control's.
 type (
-	Target = control.Target
-	CHAP   = control.CHAP
-	LUN    = control.LUN
-	Medium = control.Medium
+	Target    = control.Target
+	CHAP      = control.CHAP
+	LUN       = control.LUN
+	Medium    = control.Medium
+	PortGroup = control.PortGroup
 )
-
-// PortGroup is a target port group: how good a path to disks its targets are.
-type PortGroup struct {
-	ID        uint16           `yaml:"id"`
-	State     scsi.AccessState `yaml:"state"` // active/optimized, active/non-optimized, standby or unavailable
-	Preferred bool             `yaml:"preferred"`
-}
 
 // Load reads a configuration file. A key that does not exist is an error.
 func Load(path string) (Config, error) {
@@ -71,10 +70,13 @@ func Load(path string) (Config, error) {
 		return Config{}, err
 	}
 	var c Config
-	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&c); err != nil {
-		return Config{}, fmt.Errorf("%s: %w", path, err)
+	if err := decode(path, text, &c); err != nil {
+		return Config{}, err
 	}
-	c.path = path
+	c.path, c.where = path, where(path, text)
+	if c.ISCSIPort != 0 && len(c.ISCSI.Portals) > 0 {
+		return Config{}, fmt.Errorf("%s: iscsiPort: the port is in iscsi.portals: leave iscsiPort away", c.where("iscsiPort"))
+	}
 	c.Control = cmp.Or(c.Control, control.DefaultSocket)
 	if c.TargetState == "" {
 		c.TargetState = strings.TrimSuffix(path, filepath.Ext(path)) + ".targets.yaml"

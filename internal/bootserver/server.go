@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"reflect"
 
 	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/netboot"
@@ -37,18 +36,20 @@ func New(c Config) (*Server, error) {
 	if s.boot, err = netboot.New(c.Config); err != nil {
 		return nil, err
 	}
+	s.targets, err = control.New(c.target())
+	return s, err
+}
+
+// target is what the iSCSI target is to be.
+func (c *Config) target() control.Config {
 	state := c.TargetState
 	if state == none {
 		state = ""
 	}
-	groups := make([]target.PortGroup, len(c.PortGroups))
-	for i, g := range c.PortGroups {
-		groups[i] = target.PortGroup(g)
+	return control.Config{
+		Targets: c.Targets, Disks: c.Disks, ISCSI: c.ISCSI, PortGroups: c.PortGroups, ISNS: c.ISNS, SLP: c.SLP,
+		Where: c.where, StateFile: state, Server: target.Config{Logger: c.Logger},
 	}
-	s.targets, err = control.New(control.Config{
-		Targets: c.Targets, Disks: c.Disks, StateFile: state, Server: target.Config{PortGroups: groups, Logger: c.Logger},
-	})
-	return s, err
 }
 
 // none is what a setting says that is to have no default.
@@ -77,16 +78,19 @@ func (s *Server) Run(ctx context.Context, network netboot.Network) (err error) {
 			return nil
 		})
 	}
-	if s.cfg.ISCSIPort != 0 || len(s.targets.Server().Targets()) > 0 {
-		port := cmp.Or(s.cfg.ISCSIPort, iscsi.DefaultPort)
-		l, err := network.Listen(ctx, "tcp", netip.AddrPortFrom(s.cfg.Addr.Addr(), port).String())
+	for _, p := range s.portals() {
+		l, err := network.Listen(ctx, "tcp", p.Addr.String())
 		serve("iSCSI target", l, err, func(l net.Listener) error {
-			if err := s.targets.Server().Serve(ctx, l); !errors.Is(err, target.ErrServerClosed) || errors.Is(err, target.ErrStoreHangs) {
+			if err := s.targets.Server().ServePortal(ctx, l, p.Tag); !errors.Is(err, target.ErrServerClosed) || errors.Is(err, target.ErrStoreHangs) {
 				return err
 			}
 			return nil
 		})
 	}
+	group.Go(func() error {
+		s.targets.Announce(ctx)
+		return nil
+	})
 	if s.cfg.Control != "" && s.cfg.Control != none {
 		l, err := listenControl(s.cfg.Control)
 		serve("control socket", l, err, func(l net.Listener) error { return serveHTTP(ctx, l, s.targets.Handler(s.Reload)) })
@@ -107,36 +111,38 @@ func (s *Server) Run(ctx context.Context, network netboot.Network) (err error) {
 	return group.Wait()
 }
 
-// Reload reads the configuration file again and makes targets and LUNs what it
-// says now, without touching sessions that are not concerned. What else the file
-// says takes effect with the next start, and the log says so if it has changed.
-func (s *Server) Reload(ctx context.Context) error {
+// portals are where the target listens: nowhere, if nothing is to be served and no
+// address is named.
+func (s *Server) portals() []control.Portal {
+	if s.cfg.ISCSIPort == 0 && len(s.cfg.ISCSI.Portals) == 0 && len(s.targets.Server().Targets()) == 0 {
+		return nil
+	}
+	return s.cfg.ISCSI.Listeners(netip.AddrPortFrom(s.cfg.Addr.Addr(), cmp.Or(s.cfg.ISCSIPort, iscsi.DefaultPort)))
+}
+
+// Reload reads the configuration file again and makes the iSCSI target what it says
+// now, without touching sessions that are not concerned. What else the file says
+// takes effect with the next start: that is returned and logged if it has changed.
+func (s *Server) Reload(ctx context.Context) (control.Reloaded, error) {
+	var r control.Reloaded
 	if s.cfg.path == "" {
-		return errors.New("there is no configuration file to be read again")
+		return r, errors.New("there is no configuration file to be read again")
 	}
 	next, err := Load(s.cfg.path)
 	if err != nil {
 		s.log.Error("reload failed", "error", err)
-		return err
+		return r, err
 	}
-	if !sameBut(&s.cfg, &next) {
-		s.log.Warn("reload changes targets and disks alone: restart the server for the other changes", "file", s.cfg.path)
+	next.Logger = s.cfg.Logger
+	if r.Restart = changedKeys(&s.cfg, &next); len(r.Restart) > 0 {
+		s.log.Warn("restart the server for the changes of these settings", "settings", r.Restart, "file", s.cfg.path)
 	}
-	if err := s.targets.Reload(ctx, next.Targets, next.Disks); err != nil {
+	if err := s.targets.Reload(ctx, next.target()); err != nil {
 		s.log.Error("reload is not complete", "error", err)
-		return err
+		return r, err
 	}
 	s.log.Info("reloaded", "file", s.cfg.path)
-	return nil
-}
-
-// sameBut tells whether two configurations say the same but for targets and disks.
-func sameBut(a, b *Config) bool {
-	x, y := *a, *b
-	x.Targets, x.Disks, y.Targets, y.Disks = nil, nil, nil, nil
-	y.Logger, y.Events = x.Logger, nil
-	x.Events = nil
-	return reflect.DeepEqual(x, y)
+	return r, nil
 }
 
 // Close flushes and closes the disks.

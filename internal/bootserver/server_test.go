@@ -171,8 +171,8 @@ func TestControlChangesWhatIsServed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "serve.yaml"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Reload(ctx); err != nil {
-		t.Fatal(err)
+	if r, err := c.Reload(ctx); err != nil || len(r.Restart) > 0 {
+		t.Fatalf("reload: %v, %v", r, err)
 	}
 	status, err := c.Status(ctx)
 	if err != nil {
@@ -265,7 +265,8 @@ func TestLoadAndNewSayWhatIsWrong(t *testing.T) {
 	if err := os.WriteFile(disk, make([]byte, 1<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	target := "addr: 10.73.0.1/24\ntargets:\n  - name: iqn.2026-11.com.example:disks\n    luns: [{number: 0, path: " + disk + "}]\n"
+	const head = "addr: 10.73.0.1/24\n"
+	target := head + "targets:\n  - name: iqn.2026-11.com.example:disks\n    luns: [{number: 0, path: " + disk + "}]\n"
 	for _, tt := range []struct{ name, text, want string }{
 		{"unknown key", "addr: 10.73.0.1/24\nadress: 1\n", "adress"},
 		{"no address", "targets: []\n", "addr"},
@@ -278,6 +279,23 @@ func TestLoadAndNewSayWhatIsWrong(t *testing.T) {
 		{"secret without name", target + "    chapSecret: twelve-chars\n", "a CHAP name needs a secret"},
 		{"reverse without CHAP", target + "    reverseChapName: a\n    reverseChapSecret: twelve-chars\n", "reverse CHAP needs CHAP"},
 		{"two secrets", target + "    chapName: a\n    chapSecret: b\n    chapSecretFile: c\n", "not both"},
+		{"near key", head + "iscsi:\n  maxConections: 4\n", `serve.yaml:3: there is no setting "maxConections": did you mean "maxConnections"?`},
+		{"no time", head + "iscsi:\n  queueDepth: 4\n  nopInterval: 5\n", `serve.yaml:4: iscsi.nopInterval: "5" is no time: write it as 30s`},
+		{"no size", head + "iscsi: {memoryLimit: lots}\n", "serve.yaml:2: iscsi.memoryLimit: want a number of bytes"},
+		{"no port", head + "iscsi:\n  portals:\n    - {tag: 1, listen: [192.0.2.1]}\n", "serve.yaml:4: iscsi.portals[0].listen[0]: want ADDRESS:PORT"},
+		{"port zero", head + "iscsi:\n  portals:\n    - {tag: 1, listen: ['192.0.2.1:0']}\n", "serve.yaml:4: iscsi.portals[0].listen: iscsi: 192.0.2.1:0 has no port"},
+		{"two tags", head + "iscsi:\n  portals:\n    - {tag: 1, listen: ['192.0.2.1:1']}\n    - {tag: 1, listen: ['192.0.2.1:2']}\n", "serve.yaml:5: iscsi.portals[1].tag: "},
+		{"two ports", head + "iscsiPort: 3260\niscsi: {portals: [{tag: 1, listen: ['192.0.2.1:1']}]}\n", "serve.yaml:2: iscsiPort"},
+		{"too deep", head + "iscsi: {queueDepth: 9999}\n", "serve.yaml:2: iscsi.queueDepth: iscsi: 9999 cannot be: set it to 1 to 4096"},
+		{"burst", head + "iscsi: {maxBurstLength: 64K, firstBurstLength: 128K}\n", "no more than maxBurstLength"},
+		{"digest", head + "iscsi: {dataDigest: always}\n", "serve.yaml:2: iscsi.dataDigest: iscsi: \"always\": set it to allow, prefer or require"},
+		{"discovery", head + "iscsi:\n  discoveryChap:\n    chapName: a\n", "serve.yaml:4: iscsi.discoveryChap.chapName: "},
+		{"iSNS nowhere", head + "isns: {entity: a}\n", "serve.yaml:2: isns.servers: isns: name the iSNS servers"},
+		{"SLP anywhere", head + "slp: {addresses: [0.0.0.0]}\n", "serve.yaml:2: slp.addresses[0]: "},
+		{"not a list", head + "targets: {name: a}\n", "serve.yaml:2: targets: it cannot be this: want a list"},
+		{"place of a disk", head + "targets:\n  - name: iqn.2026-11.com.example:disks\n    luns:\n      - number: 0\n        path: /nonexistent\n", "serve.yaml:6: targets[0].luns[0].path: "},
+		{"place of a network", target + "    access:\n      - {network: here}\n", "serve.yaml:6: targets[0].access[0].network: "},
+		{"a secret's line", head + "targets:\n  - name: [iqn\n    chapSecret: twelve-chars\n", "serve.yaml:"},
 		{"bad name", strings.ReplaceAll(target, "iqn.", "qin."), "qin.2026-11"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -291,6 +309,9 @@ func TestLoadAndNewSayWhatIsWrong(t *testing.T) {
 			}
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error = %v, want %q in it", err, tt.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "twelve-chars") {
+				t.Errorf("the error quotes a secret: %v", err)
 			}
 		})
 	}

@@ -86,7 +86,7 @@ func accessOf(rules []Rule) (*target.Access, error) {
 	for i, r := range rules {
 		network, err := parseNetwork(r.Network)
 		if err != nil {
-			return nil, fmt.Errorf("access rule %d: %w", i, err)
+			return nil, inField(fmt.Sprintf("access[%d].network", i), fmt.Errorf("access rule %d: %w", i, err))
 		}
 		a.Rules = append(a.Rules, target.Rule{Initiator: r.Initiator, Network: network, User: r.User})
 	}
@@ -116,13 +116,17 @@ func (c *CHAP) users() ([]iscsi.CHAPUser, error) {
 		all = slices.Insert(all, 0, User{c.CHAPName, c.CHAPSecret, c.CHAPSecretFile})
 	}
 	var users []iscsi.CHAPUser
-	for _, u := range all {
+	for i, u := range all {
 		secret, err := secretOf("CHAP secret of "+u.Name, u.Secret, u.SecretFile)
+		field := "chapName"
+		if own := len(all) - len(c.CHAPUsers); i >= own {
+			field = fmt.Sprintf("chapUsers[%d]", i-own)
+		}
 		switch {
 		case err != nil:
-			return nil, err
+			return nil, inField(field, err)
 		case u.Name == "" || secret == "":
-			return nil, errNameSecret
+			return nil, inField(field, errNameSecret)
 		case slices.ContainsFunc(users, func(have iscsi.CHAPUser) bool { return have.Name == u.Name }):
 			return nil, fmt.Errorf("there are two CHAP users %q", u.Name)
 		}
@@ -147,17 +151,17 @@ func (t *Target) settings() (*target.Target, error) {
 	if s.Access, err = accessOf(t.Access); err != nil {
 		return nil, err
 	}
-	for _, i := range t.InitiatorCHAP {
+	for n, i := range t.InitiatorCHAP {
 		chap, err := i.server()
 		if err != nil {
-			return nil, fmt.Errorf("CHAP of initiators %s: %w", i.Initiator, err)
+			return nil, inField(fmt.Sprintf("initiatorChap[%d]", n), fmt.Errorf("CHAP of initiators %s: %w", i.Initiator, err))
 		}
 		s.InitiatorCHAP = append(s.InitiatorCHAP, target.InitiatorCHAP{Initiator: i.Initiator, CHAP: chap})
 	}
 	if t.Redirect != nil {
 		to, err := iscsi.ParseTargetAddress(t.Redirect.To)
 		if err != nil {
-			return nil, err
+			return nil, inField("redirect.to", err)
 		}
 		s.Redirect = &target.Redirect{To: to, Permanent: t.Redirect.Permanent}
 	}

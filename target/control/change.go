@@ -24,7 +24,7 @@ func (m *Manager) AddTarget(t Target) error {
 	if m.find(t.Name) != nil {
 		return fmt.Errorf("%w: target %s", target.ErrExists, t.Name)
 	}
-	if err := m.open(t, false); err != nil {
+	if err := m.open(&entry{spec: t}); err != nil {
 		return err
 	}
 	return m.save()

@@ -166,8 +166,15 @@ func (c *Client) Disconnect(ctx context.Context, tsih uint16, within time.Durati
 }
 
 // Reload has the server read its configuration file again.
-func (c *Client) Reload(ctx context.Context) error {
-	return c.change(ctx, http.MethodPost, "/v1/reload", nil)
+func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
+	var r Reloaded
+	err := c.do(ctx, http.MethodPost, "/v1/reload", nil, &r)
+	return r, err
+}
+
+// SetPortGroup is [Manager.SetPortGroup].
+func (c *Client) SetPortGroup(ctx context.Context, g PortGroup) error {
+	return c.change(ctx, http.MethodPut, fmt.Sprintf("/v1/portgroups/%d", g.ID), g)
 }
 
 // Trace writes a session's PDUs to w, as a pcap file, until ctx or the session ends.

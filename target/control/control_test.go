@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bootlun/bootlun/scsi"
 	"github.com/bootlun/bootlun/target"
 	"github.com/bootlun/bootlun/target/control"
 )
@@ -76,20 +78,20 @@ func TestReload(t *testing.T) {
 	m := newManager(t, control.Config{Targets: []control.Target{serving("one", path("a"), path("b")), serving("two", path("c"))}})
 	expect(t, m, "one 0 a", "one 1 b", "two 0 c")
 	// Images move between LUNs, though each is locked by the one that has it.
-	if err := m.Reload(t.Context(), []control.Target{serving("one", path("a"), path("c")), serving("three", path("b"))}, nil); err != nil {
+	if err := m.Reload(t.Context(), control.Config{Targets: []control.Target{serving("one", path("a"), path("c")), serving("three", path("b"))}}); err != nil {
 		t.Error(err)
 	}
 	expect(t, m, "one 0 a", "one 1 c", "three 0 b")
 	// What cannot be done does not keep the rest from it.
 	bad := serving("bad", path("none"))
-	if err := m.Reload(t.Context(), []control.Target{bad, serving("one", path("a"))}, nil); !errors.Is(err, os.ErrNotExist) {
+	if err := m.Reload(t.Context(), control.Config{Targets: []control.Target{bad, serving("one", path("a"))}}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error = %v, want ErrNotExist", err)
 	}
 	expect(t, m, "one 0 a")
 	if err := os.Truncate(path("a"), 2<<20); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Reload(t.Context(), []control.Target{serving("one", path("a"))}, nil); err != nil {
+	if err := m.Reload(t.Context(), control.Config{Targets: []control.Target{serving("one", path("a"))}}); err != nil {
 		t.Error(err)
 	}
 	if size := m.Status().Targets[0].LUNs[0].Size; size != 2<<20 {
@@ -102,7 +104,7 @@ func TestReload(t *testing.T) {
 		{[]control.Target{serving("one", path("a")), serving("ONE")}, "two of this name"},
 		{[]control.Target{{Name: name + "one", LUNs: []control.LUN{{}, {}}}}, "two of this number"},
 	} {
-		if err := m.Reload(t.Context(), tt.targets, nil); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if err := m.Reload(t.Context(), control.Config{Targets: tt.targets}); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("error = %v, want %q in it", err, tt.want)
 		}
 	}
@@ -137,6 +139,48 @@ func TestChangesOutliveTheServer(t *testing.T) {
 		t.Error(err)
 	}
 	expect(t, again, "fixed 0 a")
+}
+
+// Settings of the whole server change while it serves; the states of port groups
+// that commands set outlive it.
+func TestSettingsAndPortGroups(t *testing.T) {
+	path := images(t)
+	cfg := control.Config{
+		Targets: []control.Target{serving("fixed", path("a"))}, StateFile: path("state.yaml"),
+		PortGroups: []control.PortGroup{{ID: 2, State: scsi.Standby}}, ISCSI: control.Settings{QueueDepth: 7, MemoryLimit: 1 << 24},
+	}
+	m, err := control.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := m.Status().Settings
+	if s.QueueDepth != 7 || s.MemoryLimit != 1<<24 || s.MaxSessions != 4096 || s.MaxBurstLength != 1<<20 {
+		t.Errorf("settings %+v", s)
+	}
+	cfg.ISCSI = control.Settings{ErrorRecoveryLevel: 2, DiscoveryCHAP: &control.CHAP{CHAPName: "d", CHAPSecret: "a secret of d"}}
+	if err := m.Reload(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if c := m.Server().Config(); c.Offer.ErrorRecoveryLevel != 2 || c.QueueDepth != 128 || c.DiscoveryCHAP == nil {
+		t.Errorf("after a reload: %+v", c)
+	}
+	if err := m.SetPortGroup(control.PortGroup{ID: 2}); err == nil || !strings.Contains(err.Error(), "configuration file") {
+		t.Errorf("change of the configuration's port group: %v", err)
+	}
+	one := control.PortGroup{ID: 1, State: scsi.ActiveNonOptimized, Preferred: true}
+	if err := m.SetPortGroup(one); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := newManager(t, cfg)
+	if got := again.Status().PortGroups; !slices.Contains(got, one) || len(got) != 2 {
+		t.Errorf("port groups after a restart: %+v", got)
+	}
+	if text, err := json.Marshal(again.Status()); err != nil || strings.Contains(string(text), "a secret") {
+		t.Errorf("status tells a secret, or %v:\n%s", err, text)
+	}
 }
 
 func TestRequestsThatMakeNoSense(t *testing.T) {

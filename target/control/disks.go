@@ -44,10 +44,10 @@ func (ds *disks) medium(l *LUN) (Medium, error) {
 	}
 	m, ok := ds.cfg[l.Shared]
 	if !ok {
-		return m, fmt.Errorf("disk %q is not in disks", l.Shared)
+		return m, inField("disk", fmt.Errorf("disk %q is not in disks: describe it there", l.Shared))
 	}
 	if l.Medium != (Medium{}) {
-		return m, fmt.Errorf("it is disk %q: say there, and not here, what that is", l.Shared)
+		return m, inField("disk", fmt.Errorf("it is disk %q: say there, and not here, what that is", l.Shared))
 	}
 	return m, nil
 }

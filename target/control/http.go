@@ -28,7 +28,8 @@ import (
 //	POST   /v1/targets/NAME/resume
 //	DELETE /v1/sessions/TSIH?within=10s
 //	GET    /v1/sessions/TSIH/trace?snap=N  a pcap file, until the session or the request ends
-//	POST   /v1/reload
+//	PUT    /v1/portgroups/ID             PortGroup
+//	POST   /v1/reload                    Reloaded
 //	GET    /metrics                      in Prometheus' text format
 //
 // An answer is what was asked for, or {} for a change, or {"error": "…"} with a
@@ -63,9 +64,14 @@ const (
 // maxBody bounds what a request may send.
 const maxBody = 1 << 20
 
+// Reloaded are the settings that have changed and hold from the next start on.
+type Reloaded struct {
+	Restart []string `json:"restart,omitempty"`
+}
+
 // Handler returns the HTTP API. Reload is what a request to reload does: it should
 // read the configuration file and call [Manager.Reload].
-func (m *Manager) Handler(reload func(context.Context) error) http.Handler {
+func (m *Manager) Handler(reload func(context.Context) (Reloaded, error)) http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, f func(*http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { answer(w, r, f) })
@@ -112,7 +118,15 @@ func (m *Manager) Handler(reload func(context.Context) error) http.Handler {
 		}
 		return m.server.Disconnect(ctx, uint16(tsih))
 	}))
-	handle("POST /v1/reload", func(r *http.Request) (any, error) { return nil, reload(r.Context()) })
+	handle("POST /v1/reload", func(r *http.Request) (any, error) { return reload(r.Context()) })
+	handle("PUT /v1/portgroups/{id}", decoded(func(r *http.Request, g *PortGroup) (any, error) {
+		id, err := pathNumber(r, "id")
+		if err != nil {
+			return nil, err
+		}
+		g.ID = uint16(id)
+		return nil, m.SetPortGroup(*g)
+	}))
 	mux.HandleFunc("GET /v1/sessions/{tsih}/trace", m.serveTrace)
 	mux.HandleFunc("GET /metrics", m.serveMetrics)
 	return mux

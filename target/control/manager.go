@@ -18,33 +18,53 @@ type Config struct {
 	// Targets and Disks are those of the operator's configuration file.
 	Targets []Target
 	Disks   map[string]Medium
+	// ISCSI are settings of the whole server.
+	ISCSI Settings
+	// PortGroups are the states of target port groups. Those that are not listed are
+	// active/optimized, unless a command has set them.
+	PortGroups []PortGroup
+	// ISNS and SLP say who is told of the targets; nil: nobody. See
+	// [Manager.Announce].
+	ISNS *ISNS
+	SLP  *SLP
+
+	// Where tells the place of a field, such as targets[1].luns[0].path, in the
+	// configuration file, as errors name it; nil, or an empty text: errors do not.
+	Where func(path string) string
 
 	// StateFile is where the targets are kept that commands have added. It is
 	// read now, if it exists, and replaced as a whole at each change. Without it,
 	// such targets are gone when the server ends.
 	StateFile string
 
-	// Server is how they are served: all but the targets.
+	// Server is what of the target server's configuration is not set by the fields
+	// above, such as its Logger.
 	Server target.Config
 }
 
 // Manager serves targets and changes them. Its methods may be called from several
 // goroutines; changes happen one after the other.
 type Manager struct {
-	server *target.Server
-	log    *slog.Logger
-	state  string // StateFile
+	server    *target.Server
+	log       *slog.Logger
+	state     string        // StateFile
+	base      target.Config // Config.Server
+	announcer announcer
 
-	mu    sync.Mutex
-	disks disks
-	all   []*entry
-	stuck []*disk // that a command held on to when its LUN was removed
+	mu      sync.Mutex
+	cfg     Config               // as it was read last
+	serving target.Config        // what that made of base
+	alua    map[uint16]PortGroup // that commands have set
+	disks   disks
+	all     []*entry
+	stuck   []*disk // that a command held on to when its LUN was removed
 }
 
 // entry is a target being served.
 type entry struct {
 	spec  Target
 	fixed bool          // of the configuration file
+	index int           // in that file, or the state file
 	disks map[int]*disk // by LUN
 }
 
@@ -55,17 +75,29 @@ const logoutTime = 10 * time.Second
 // New opens the disks of a configuration. The caller serves [Manager.Server] and
 // then closes the Manager.
 func New(c Config) (*Manager, error) {
-	c.Server.Targets = nil
-	server, err := target.New(c.Server)
+	kept, err := readState(c.StateFile)
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{server: server, log: c.Server.Logger, state: c.StateFile}
+	base := c.Server
+	serving, err := c.serving(base)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range mergeGroups(c.PortGroups, kept.PortGroups) {
+		serving.PortGroups = append(serving.PortGroups, target.PortGroup(g))
+	}
+	server, err := target.New(serving)
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{server: server, log: c.Server.Logger, state: c.StateFile, base: base, cfg: c, serving: serving, alua: groupsByID(kept.PortGroups)}
+	m.announcer = announcer{m: m, changed: make(chan struct{})}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
 	m.disks = disks{shared: make(map[string]*disk), log: m.log}
-	if err := m.Reload(context.Background(), c.Targets, c.Disks); err != nil {
+	if err := m.Reload(context.Background(), c); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
@@ -113,13 +145,13 @@ func normal(name string) string {
 }
 
 // open begins to serve a target. The caller holds mu.
-func (m *Manager) open(spec Target, fixed bool) (err error) {
-	spec.Name = normal(spec.Name)
+func (m *Manager) open(e *entry) (err error) {
+	e.spec.Name, e.disks = normal(e.spec.Name), make(map[int]*disk)
+	spec := &e.spec
 	cfg, err := spec.settings()
 	if err != nil {
 		return fmt.Errorf("target %s: %w", spec.Name, err)
 	}
-	e := &entry{spec: spec, fixed: fixed, disks: make(map[int]*disk)}
 	defer func() {
 		if err != nil {
 			for _, d := range e.disks {
@@ -134,12 +166,12 @@ func (m *Manager) open(spec Target, fixed bool) (err error) {
 		}
 		d, err := m.disks.take(l)
 		if err != nil {
-			return fmt.Errorf("target %s: LUN %d: %w", spec.Name, l.Number, err)
+			return inField(lunField(i), fmt.Errorf("target %s: LUN %d: %w", spec.Name, l.Number, err))
 		}
 		e.disks[l.Number] = d
 		lun, err := d.lun(l)
 		if err != nil {
-			return fmt.Errorf("target %s: LUN %d: %w", spec.Name, l.Number, err)
+			return inField(lunField(i), fmt.Errorf("target %s: LUN %d: %w", spec.Name, l.Number, err))
 		}
 		cfg.LUNs = append(cfg.LUNs, lun)
 	}
@@ -148,6 +180,24 @@ func (m *Manager) open(spec Target, fixed bool) (err error) {
 	}
 	m.all = append(m.all, e)
 	return nil
+}
+
+func lunField(i int) string { return fmt.Sprintf("luns[%d]", i) }
+
+// serving makes the target server's configuration, but for the targets and the
+// target port groups, from what is set there already.
+func (c *Config) serving(base target.Config) (target.Config, error) {
+	base.Targets, base.PortGroups = nil, nil
+	err := c.ISCSI.apply(&base)
+	if err != nil {
+		err = inField("iscsi", fmt.Errorf("iscsi: %w", err))
+	}
+	for i, g := range c.PortGroups {
+		if err == nil {
+			err = inField(fmt.Sprintf("portGroups[%d]", i), g.check(c.PortGroups[:i]))
+		}
+	}
+	return base, located(c.Where, err)
 }
 
 // shut ends the service of a target. The caller holds mu.

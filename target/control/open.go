@@ -29,13 +29,20 @@ func (m Medium) open(readOnly bool, log *slog.Logger) (store.Store, error) {
 	case m.NBD != "":
 		ctx, cancel := context.WithTimeout(context.Background(), nbdOpenTimeout)
 		defer cancel()
-		return nbd.Open(ctx, m.NBD, nbd.Config{
+		s, err := nbd.Open(ctx, m.NBD, nbd.Config{
 			ReadOnly: readOnly, ReconnectTimeout: timeout, ReplyTimeout: timeout, Logger: log,
 		})
+		if err != nil {
+			return nil, inField("nbd", err)
+		}
+		return s, nil
 	}
 	file, err := store.OpenFile(m.Path, store.FileOptions{ReadOnly: readOnly, Direct: m.Direct, Preallocate: m.Preallocate})
-	if err != nil || timeout == 0 {
-		return file, err
+	switch {
+	case err != nil:
+		return nil, inField("path", err)
+	case timeout == 0:
+		return file, nil
 	}
 	return store.NewTimed(file, timeout), nil
 }
@@ -46,7 +53,7 @@ func (m Medium) timeout() (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(m.Timeout)
 	if err != nil || d <= 0 {
-		return 0, fmt.Errorf("timeout %q is no duration such as 30s", m.Timeout)
+		return 0, inField("timeout", fmt.Errorf("timeout %q is no duration such as 30s", m.Timeout))
 	}
 	return d, nil
 }

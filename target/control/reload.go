@@ -4,22 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/bootlun/bootlun/target"
 )
 
 // Reload makes what is served that which the configuration file says now, and the
-// state file. Targets and LUNs that stay as they are, and their sessions, are left
+// state file, but for portals, which are those of the start. Targets and LUNs that stay as they are, and their sessions, are left
 // alone, but for sizes that have changed; CHAP settings and allowed initiators hold
 // for later logins. What cannot be done does not keep the rest from it: the error
 // joins all that went wrong.
-func (m *Manager) Reload(ctx context.Context, targets []Target, disks map[string]Medium) error {
+func (m *Manager) Reload(ctx context.Context, c Config) error {
 	kept, err := readState(m.state)
 	if err != nil {
 		return err
 	}
-	want, err := merge(targets, kept)
+	want, err := merge(c.Targets, kept.Targets)
+	if err != nil {
+		return located(c.Where, err)
+	}
+	serving, err := c.serving(m.base)
+	if err != nil {
+		return err
+	}
+	told, err := c.names()
 	if err != nil {
 		return err
 	}
@@ -27,8 +36,13 @@ func (m *Manager) Reload(ctx context.Context, targets []Target, disks map[string
 	defer cancel()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.disks.cfg = disks
 	var errs []error
+	if !sameSettings(serving, m.serving) {
+		errs = append(errs, m.server.Configure(serving))
+		m.serving = serving
+	}
+	errs = append(errs, m.setGroups(c.PortGroups, kept.PortGroups))
+	m.cfg, m.disks.cfg = c, c.Disks
 	for _, e := range slices.Clone(m.all) {
 		stays := func(w *entry) bool { return w.spec.Name == e.spec.Name && w.spec.PortGroup == e.spec.PortGroup }
 		if !slices.ContainsFunc(want, stays) {
@@ -42,12 +56,45 @@ func (m *Manager) Reload(ctx context.Context, targets []Target, disks map[string
 	}
 	for _, w := range want {
 		if e := m.find(w.spec.Name); e != nil {
-			errs = append(errs, m.change(e, w))
+			errs = append(errs, m.place(w, m.change(e, w)))
 		} else {
-			errs = append(errs, m.open(w.spec, w.fixed))
+			errs = append(errs, m.place(w, m.open(w)))
 		}
 	}
+	m.announcer.set(told)
 	return errors.Join(errs...)
+}
+
+// sameSettings compares what can be changed. Secret files may say another secret.
+func sameSettings(a, b target.Config) bool {
+	for _, c := range []*target.Config{&a, &b} {
+		c.Events, c.Logger, c.PortalGroups, c.PortGroups = nil, nil, nil, nil
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// place says of an error of a target where in which file that is.
+func (m *Manager) place(e *entry, err error) error {
+	if err == nil {
+		return nil
+	}
+	where := m.cfg.Where
+	if !e.fixed {
+		where = func(string) string { return m.state }
+	}
+	return located(where, inField(fmt.Sprintf("targets[%d]", e.index), err))
+}
+
+// names is who is to be told of the targets.
+func (c *Config) names() (n names, err error) {
+	if n.isns, err = c.ISNS.withDefaults(); err != nil {
+		return n, located(c.Where, inField("isns", fmt.Errorf("isns: %w", err)))
+	}
+	if err = c.SLP.check(); err != nil {
+		return n, located(c.Where, inField("slp", fmt.Errorf("slp: %w", err)))
+	}
+	n.slp = c.SLP
+	return n, nil
 }
 
 // merge joins the targets of the configuration file and those of the state file.
@@ -56,18 +103,23 @@ func merge(fixed, kept []Target) ([]*entry, error) {
 	seen := make(map[string]bool)
 	for i, t := range append(slices.Clone(fixed), kept...) {
 		t.Name = normal(t.Name)
+		index, isFixed := i, i < len(fixed)
+		if !isFixed {
+			index -= len(fixed)
+		}
 		if seen[t.Name] {
-			return nil, fmt.Errorf("target %s: there are two of this name", t.Name)
+			return nil, inField(fmt.Sprintf("targets[%d].name", index), fmt.Errorf("target %s: there are two of this name", t.Name))
 		}
 		seen[t.Name] = true
 		numbers := make(map[int]bool)
-		for _, l := range t.LUNs {
+		for j, l := range t.LUNs {
 			if numbers[l.Number] {
-				return nil, fmt.Errorf("target %s: LUN %d: there are two of this number", t.Name, l.Number)
+				err := fmt.Errorf("target %s: LUN %d: there are two of this number", t.Name, l.Number)
+				return nil, inField(fmt.Sprintf("targets[%d].luns[%d].number", index, j), err)
 			}
 			numbers[l.Number] = true
 		}
-		all = append(all, &entry{spec: t, fixed: i < len(fixed)})
+		all = append(all, &entry{spec: t, fixed: isFixed, index: index})
 	}
 	return all, nil
 }
@@ -110,14 +162,14 @@ func (m *Manager) change(e, want *entry) error {
 	for i := range want.spec.LUNs {
 		l := &want.spec.LUNs[i]
 		if e.disks[l.Number] == nil {
-			errs = append(errs, m.openLUN(e, l))
+			errs = append(errs, inField(lunField(i), m.openLUN(e, l)))
 			continue
 		}
 		if _, err := m.server.ResizeLUN(e.spec.Name, l.Number, 0); !errors.Is(err, errors.ErrUnsupported) {
 			errs = append(errs, err)
 		}
 	}
-	e.spec, e.fixed = want.spec, want.fixed
+	e.spec, e.fixed, e.index = want.spec, want.fixed, want.index
 	return errors.Join(errs...)
 }
 

@@ -77,12 +77,28 @@ func (d Digest) choice() (iscsi.DigestChoice, error) {
 	return 0, fmt.Errorf("%q: set it to allow, prefer or require", string(d))
 }
 
+// digestOf is choice's opposite.
+func digestOf(d iscsi.DigestChoice) Digest {
+	switch d {
+	case iscsi.DigestPrefer:
+		return "prefer"
+	case iscsi.DigestRequire:
+		return "require"
+	default:
+		return "allow"
+	}
+}
+
 // Size is a number of bytes, which people write as 1048576 or as 1M.
 type Size int64
 
-// UnmarshalText reads a size.
-func (s *Size) UnmarshalText(text []byte) error {
-	n, err := bytesize.Parse(string(text))
+// UnmarshalYAML reads a size. In JSON it is a number.
+func (s *Size) UnmarshalYAML(scalar func(any) error) error {
+	var text string
+	if err := scalar(&text); err != nil {
+		return err
+	}
+	n, err := bytesize.Parse(text)
 	*s = Size(n)
 	return err
 }

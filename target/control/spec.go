@@ -31,6 +31,9 @@ type Target struct {
 	// InitiatorCHAP are exceptions: the first that an initiator matches counts.
 	InitiatorCHAP []InitiatorCHAP `yaml:"initiatorChap,omitempty" json:"initiatorChap,omitempty"`
 
+	// Hidden keeps the target from being told to iSNS servers and by SLP.
+	Hidden bool `yaml:"hidden,omitempty" json:"hidden,omitempty"`
+
 	// Redirect sends initiators elsewhere in place of letting them in.
 	Redirect *Redirect `yaml:"redirect,omitempty" json:"redirect,omitempty"`
 
@@ -112,14 +115,13 @@ func (c *CHAP) server() (*iscsi.CHAPServer, error) {
 		return nil, err
 	}
 	reverse, err := secretOf("reverseChapSecret", c.ReverseCHAPSecret, c.ReverseCHAPSecretFile)
-	if err != nil {
-		return nil, err
-	}
 	switch {
+	case err != nil:
+		return nil, inField("reverseChapSecretFile", err)
 	case (c.ReverseCHAPName == "") != (reverse == ""):
-		return nil, errNameSecret
+		return nil, inField("reverseChapName", errNameSecret)
 	case len(users) == 0 && c.ReverseCHAPName != "":
-		return nil, errors.New("reverse CHAP needs CHAP: set chapName and its secret")
+		return nil, inField("reverseChapName", errors.New("reverse CHAP needs CHAP: set chapName and its secret"))
 	case len(users) == 0:
 		return nil, nil
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/bootlun/bootlun/internal/atomicfile"
 	"github.com/goccy/go-yaml"
@@ -13,28 +15,28 @@ import (
 
 // stateFile is what a state file holds.
 type stateFile struct {
-	Targets []Target `yaml:"targets"`
+	Targets    []Target    `yaml:"targets"`
+	PortGroups []PortGroup `yaml:"portGroups,omitempty"`
 }
 
 const stateHeader = "# Written by \"bootlun target\", which rewrites it at each change.\n"
 
 // readState reads a state file. One that does not exist is empty.
-func readState(path string) ([]Target, error) {
+func readState(path string) (s stateFile, err error) {
 	if path == "" {
-		return nil, nil
+		return s, nil
 	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return s, nil
 	}
 	if err != nil {
-		return nil, err
+		return s, err
 	}
-	var s stateFile
 	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&s); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return s, fmt.Errorf("%s: %w", path, err)
 	}
-	return s.Targets, nil
+	return s, nil
 }
 
 // save writes the targets that are not the configuration file's to the state file.
@@ -48,6 +50,9 @@ func (m *Manager) save() error {
 		if !e.fixed {
 			s.Targets = append(s.Targets, e.spec)
 		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(m.alua)) {
+		s.PortGroups = append(s.PortGroups, m.alua[id])
 	}
 	text, err := yaml.Marshal(s)
 	if err != nil {

@@ -16,6 +16,12 @@ type Status struct {
 	Portals []string `json:"portals"`
 	// Discovery are the sessions that have no target.
 	Discovery []SessionStatus `json:"discovery,omitempty"`
+	// Settings are those of the whole server that are in force.
+	Settings Settings `json:"settings"`
+	// PortGroups are the states of target port groups that are set.
+	PortGroups []PortGroup `json:"portGroups,omitempty"`
+	// Announcements are who is told of the targets.
+	Announcements []Announcement `json:"announcements,omitempty"`
 }
 
 // TargetStatus is a target at one moment.
@@ -28,6 +34,11 @@ type TargetStatus struct {
 	Access            []Rule          `json:"access,omitempty"`
 	Draining          bool            `json:"draining,omitempty"`
 	Configured        bool            `json:"configured,omitempty"` // in the configuration file, which alone can change it
+	InitiatorCHAP     []InitiatorCHAP `json:"initiatorChap,omitempty"`
+	Redirect          *Redirect       `json:"redirect,omitempty"`
+	PortGroup         uint16          `json:"portGroup,omitempty"`
+	PortalGroups      []uint16        `json:"portalGroups,omitempty"`
+	Hidden            bool            `json:"hidden,omitempty"`
 	LUNs              []LUNStatus     `json:"luns"`
 	Sessions          []SessionStatus `json:"sessions"`
 }
@@ -35,6 +46,7 @@ type TargetStatus struct {
 // LUNStatus is a LUN at one moment.
 type LUNStatus struct {
 	Number       int                `json:"number"`
+	Access       []Rule             `json:"access,omitempty"`
 	Disk         string             `json:"disk,omitempty"` // of the configuration's disks
 	Path         string             `json:"path"`           // or what it is on an NBD server
 	Size         int64              `json:"size"`           // bytes
@@ -113,8 +125,13 @@ func (m *Manager) Status() Status {
 			s.Portals = append(s.Portals, fmt.Sprintf("%s,%d", p, g.Tag))
 		}
 	}
+	s.Settings = settingsOf(m.server.Config())
+	s.Announcements = m.announcer.status()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	s.Settings.DiscoveryCHAP = m.cfg.ISCSI.DiscoveryCHAP
+	s.Settings.Portals = m.cfg.ISCSI.Portals
+	s.PortGroups = mergeGroups(m.cfg.PortGroups, m.keptGroups())
 	for _, info := range m.server.Targets() {
 		e := m.find(info.Name)
 		if e == nil {
@@ -123,16 +140,36 @@ func (m *Manager) Status() Status {
 		t := TargetStatus{
 			Name: info.Name, Alias: info.Alias, CHAPUsers: info.CHAPUsers, CHAPTarget: info.CHAPTarget,
 			AllowedInitiators: info.AllowedInitiators, Access: e.spec.Access, Draining: info.Draining, Configured: e.fixed,
+			InitiatorCHAP: e.spec.InitiatorCHAP, Redirect: e.spec.Redirect,
+			PortGroup: e.spec.PortGroup, PortalGroups: info.PortalGroups, Hidden: e.spec.Hidden,
 			LUNs: []LUNStatus{}, Sessions: append([]SessionStatus{}, byName[info.Name]...),
 		}
 		for i := range info.LUNs {
 			if d := e.disks[info.LUNs[i].Number]; d != nil {
-				t.LUNs = append(t.LUNs, lunStatus(&info.LUNs[i], d))
+				l := lunStatus(&info.LUNs[i], d)
+				l.Access = e.accessOf(l.Number)
+				t.LUNs = append(t.LUNs, l)
 			}
 		}
 		s.Targets = append(s.Targets, t)
 	}
 	return s
+}
+
+// settingsOf are the settings that a server's configuration comes to.
+func settingsOf(c target.Config) Settings {
+	o := &c.Offer
+	immediate := !o.NoImmediateData
+	return Settings{
+		MaxConnections: o.MaxConnections, ErrorRecoveryLevel: o.ErrorRecoveryLevel,
+		HeaderDigest: digestOf(o.HeaderDigest), DataDigest: digestOf(o.DataDigest),
+		InitialR2T: o.InitialR2T, ImmediateData: &immediate, MaxOutstandingR2T: o.MaxOutstandingR2T,
+		MaxBurstLength: Size(o.MaxBurstLength), FirstBurstLength: Size(o.FirstBurstLength),
+		MaxRecvDataSegment: Size(o.MaxRecvDataSegmentLength), DefaultTime2Retain: o.DefaultTime2Retain,
+		QueueDepth: c.QueueDepth, MaxSessions: c.MaxSessions, MaxPendingLogins: c.MaxPendingLogins, MemoryLimit: Size(c.MemoryLimit),
+		LoginTimeout: Duration(c.LoginTimeout), StallTimeout: Duration(c.StallTimeout),
+		NOPInterval: Duration(c.NOPInterval), LogoutTimeout: Duration(c.LogoutTimeout),
+	}
 }
 
 func lunStatus(l *target.LUNInfo, d *disk) LUNStatus {
