@@ -70,23 +70,61 @@ func (c *call) start(cmd *Command, chunk int, block bool) (ok bool, err error) {
 		return false, err
 	}
 	s := c.s
-	t.lun, t.in, t.out, t.chunk = cmd.LUN, cmd.In, cmd.Out, chunk
-	if err := s.enlist(t, c); err != nil {
+	t.lun, t.cdb, t.in, t.out, t.chunk = cmd.LUN, cmd.CDB, cmd.In, cmd.Out, chunk
+	l, err := c.assign(t, block)
+	if l == nil {
 		<-s.turn
 		s.release(t)
 		return false, err
 	}
-	c.flight++
-	s.lockWriter()
-	err = s.writeCommand(t, cmd)
-	s.wmu.Unlock()
+	c.sentBy(l)
+	err = l.writeCommand(t)
+	l.wmu.Unlock()
 	<-s.turn
-	c.unsent = true
 	if err != nil {
-		s.fail(err)
-		return true, c.giveUp(s.cause())
+		l.fail(err)
+		if cause := s.cause(); cause != nil {
+			return true, c.giveUp(cause)
+		} // else another link takes the command over
 	}
 	return true, nil
+}
+
+// assign gives a task to the call and to a link, whose wmu it takes. Without block
+// it may return none.
+func (c *call) assign(t *task, block bool) (*link, error) {
+	s := c.s
+	for {
+		l := s.lane()
+		if l == nil {
+			if err := s.refused(); err != nil || !block {
+				return nil, err
+			}
+			if err := c.awaitOpen(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		l.lockWriter()
+		switch ok, err := s.enlist(t, c, l); {
+		case ok:
+			return l, nil
+		case err != nil:
+			l.flushFor(c.ctx) // others may leave that to who waits for wmu
+			return nil, err
+		}
+		l.flushFor(c.ctx)
+	}
+}
+
+// sentBy notes that a command goes by a link.
+func (c *call) sentBy(l *link) {
+	if c.flight == 0 {
+		c.home, c.mixed = l, false
+	}
+	c.mixed = c.mixed || l != c.home
+	c.flight++
+	c.unsent |= 1 << l.cid
 }
 
 func checkBuffers(cmd *Command) error {
@@ -158,15 +196,23 @@ func (c *call) await(turn chan<- struct{}) error {
 // awaitWindow waits, with the turn, until the target takes another command.
 func (c *call) awaitWindow() error {
 	for !c.s.windowOpen() {
-		select {
-		case <-c.s.opened:
-		case <-c.ctx.Done():
-			return context.Cause(c.ctx)
-		case <-c.s.dead:
-			return c.s.cause()
+		if err := c.awaitOpen(); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// awaitOpen waits, with the turn, for the window or a link to open.
+func (c *call) awaitOpen() error {
+	select {
+	case <-c.s.opened:
+		return nil
+	case <-c.ctx.Done():
+		return context.Cause(c.ctx)
+	case <-c.s.dead:
+		return c.s.cause()
+	}
 }
 
 func (s *nexus) windowOpen() bool {

@@ -31,10 +31,14 @@ type Config struct {
 	// CHAP proves the initiator and, with a Target in it, has the target prove
 	// itself; nil logs in without.
 	CHAP *iscsi.CHAPClient
-	// Offer is what to negotiate. MaxConnections, ErrorRecoveryLevel and
-	// ProtocolLevel are always what this package can do; MaxOutstandingR2T is at
-	// most 64.
+	// Offer is what to negotiate. ProtocolLevel is always what this package can do,
+	// MaxConnections follows Connections, and MaxOutstandingR2T is at most 64. With
+	// an ErrorRecoveryLevel of 2 a DefaultTime2Retain of 0 is 20 s.
 	Offer iscsi.Offer
+	// Connections is how many connections the session is to have, if the target
+	// allows as many: 0 is 1, and the most is 32. The others are made at the next
+	// of the portals each.
+	Connections int
 	// MaxCommands is how many commands may be in flight in the session, if the
 	// target allows as many; 0 is 128, and the most is 1024.
 	MaxCommands int
@@ -92,6 +96,7 @@ const (
 	defaultCommands = 128
 	maxCommands     = 1 << tagIndexBits
 	maxR2Ts         = 64
+	defaultRetain   = 20 // seconds
 )
 
 // withDefaults fills in what zero values mean and checks what must be given. For
@@ -116,7 +121,11 @@ func (c Config) withDefaults(discovery bool) (Config, error) {
 	if c.ISID == (iscsi.ISID{}) {
 		c.ISID = iscsi.RandomISID(0)
 	}
-	c.Offer.MaxConnections, c.Offer.ErrorRecoveryLevel, c.Offer.ProtocolLevel = 1, 0, 1
+	c.Connections = max(1, min(c.Connections, maxConnections))
+	c.Offer.MaxConnections, c.Offer.ProtocolLevel = c.Connections, 1
+	if c.Offer.ErrorRecoveryLevel >= 2 {
+		c.Offer.DefaultTime2Retain = cmp.Or(c.Offer.DefaultTime2Retain, defaultRetain)
+	}
 	c.Offer.MaxOutstandingR2T = min(c.Offer.MaxOutstandingR2T, maxR2Ts)
 	c.MaxCommands = max(1, min(cmp.Or(c.MaxCommands, defaultCommands), maxCommands))
 	t := &c.Timeouts
@@ -124,7 +133,7 @@ func (c Config) withDefaults(discovery bool) (Config, error) {
 	t.Abort = cmp.Or(t.Abort, 5*time.Second)
 	t.Logout = cmp.Or(t.Logout, 2*time.Second)
 	t.Send = cmp.Or(t.Send, 30*time.Second)
-	if c.Recovery.Limit != 0 {
+	if c.Recovery.Limit != 0 || c.Offer.ErrorRecoveryLevel > 0 {
 		t.Ping = cmp.Or(t.Ping, 5*time.Second)
 	}
 	c.Recovery.MaxDelay = cmp.Or(c.Recovery.MaxDelay, 5*time.Second)

@@ -24,11 +24,13 @@ func Dial(ctx context.Context, config Config) (*Session, error) {
 		return nil, cfg.wrap("log in", cfg.Portal, err)
 	}
 	way := cfg.way()
-	l, err := way.login(ctx, &cfg, false)
+	l, err := way.login(ctx, &cfg, errand{cmdSN: firstCmdSN})
 	if err != nil {
 		return nil, err
 	}
-	return newSession(&cfg, way, newNexus(&cfg, l)), nil
+	s := newSession(&cfg, way)
+	s.begin(ctx, l)
+	return s, nil
 }
 
 // loggedIn is a connection after its login.
@@ -36,6 +38,24 @@ type loggedIn struct {
 	conn   *iscsi.Conn
 	addr   iscsi.TargetAddress
 	result iscsi.InitiatorResult
+}
+
+// errand is what a login is for: a new session, for discovery or not, or with a TSIH
+// another connection of one.
+type errand struct {
+	discovery        bool
+	tsih, cid        uint16
+	cmdSN, expStatSN uint32
+}
+
+func (e *errand) String() string {
+	switch {
+	case e.discovery:
+		return "log in for discovery"
+	case e.tsih != 0:
+		return "log in another connection"
+	}
+	return "log in"
 }
 
 // way is the portals of a target.
@@ -57,11 +77,11 @@ func (c *Config) way() *way {
 
 // login logs in at the first portal that lets it, which will then be the first to
 // be tried again.
-func (w *way) login(ctx context.Context, cfg *Config, discovery bool) (*loggedIn, error) {
+func (w *way) login(ctx context.Context, cfg *Config, e errand) (*loggedIn, error) {
 	var errs []error
 	for i := range w.portals {
 		i = (w.first + i) % len(w.portals)
-		l, err := follow(ctx, cfg, &w.portals[i], discovery)
+		l, err := follow(ctx, cfg, &w.portals[i], e)
 		if err == nil {
 			w.first = i
 			return l, nil
@@ -73,23 +93,16 @@ func (w *way) login(ctx context.Context, cfg *Config, discovery bool) (*loggedIn
 	if len(errs) == 1 {
 		return nil, errs[0]
 	}
-	return nil, &Error{Op: loginOp(discovery) + fmt.Sprintf(" at %d portals", len(errs)), Target: cfg.Target, Err: errors.Join(errs...)}
-}
-
-func loginOp(discovery bool) string {
-	if discovery {
-		return "log in for discovery"
-	}
-	return "log in"
+	return nil, &Error{Op: e.String() + fmt.Sprintf(" at %d portals", len(errs)), Target: cfg.Target, Err: errors.Join(errs...)}
 }
 
 // follow logs in at a portal or where it sends the login. A redirect for good
 // changes the portal.
-func follow(ctx context.Context, cfg *Config, portal *iscsi.TargetAddress, discovery bool) (*loggedIn, error) {
-	addr, op := *portal, loginOp(discovery)
+func follow(ctx context.Context, cfg *Config, portal *iscsi.TargetAddress, e errand) (*loggedIn, error) {
+	addr, op := *portal, e.String()
 	good := true // all redirects so far were
 	for range maxRedirects + 1 {
-		l, err := loginAt(ctx, cfg, addr, discovery)
+		l, err := loginAt(ctx, cfg, addr, e)
 		if err == nil {
 			return l, nil
 		}
@@ -108,7 +121,7 @@ func follow(ctx context.Context, cfg *Config, portal *iscsi.TargetAddress, disco
 }
 
 // loginAt logs in at one address.
-func loginAt(ctx context.Context, cfg *Config, addr iscsi.TargetAddress, discovery bool) (*loggedIn, error) {
+func loginAt(ctx context.Context, cfg *Config, addr iscsi.TargetAddress, e errand) (*loggedIn, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeouts.Login)
 	defer cancel()
 	nc, err := cfg.Dialer.DialContext(ctx, "tcp", addr.HostPort())
@@ -120,8 +133,8 @@ func loginAt(ctx context.Context, cfg *Config, addr iscsi.TargetAddress, discove
 		conn.SetTap(cfg.Tap(nc))
 	}
 	result, err := iscsi.Login(ctx, conn, iscsi.InitiatorConfig{
-		InitiatorName: cfg.Initiator, TargetName: cfg.Target, Discovery: discovery,
-		ISID: cfg.ISID, CmdSN: firstCmdSN, CHAP: cfg.CHAP, Offer: cfg.Offer,
+		InitiatorName: cfg.Initiator, TargetName: cfg.Target, Discovery: e.discovery,
+		ISID: cfg.ISID, TSIH: e.tsih, CID: e.cid, CmdSN: e.cmdSN, ExpStatSN: e.expStatSN, CHAP: cfg.CHAP, Offer: cfg.Offer,
 	})
 	if err != nil {
 		conn.Close()

@@ -24,7 +24,7 @@ func Discover(ctx context.Context, config Config) ([]iscsi.TargetRecord, error) 
 	if err != nil {
 		return nil, &Error{Op: "discover targets", Portal: cfg.Portal, Err: err}
 	}
-	l, err := cfg.way().login(ctx, &cfg, true)
+	l, err := cfg.way().login(ctx, &cfg, errand{discovery: true, cmdSN: firstCmdSN})
 	if err != nil {
 		return nil, err
 	}

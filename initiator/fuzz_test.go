@@ -42,7 +42,7 @@ func FuzzSession(f *testing.F) {
 		ours, theirs := net.Pipe()
 		s := newNexus(fuzzConfig(), &loggedIn{conn: fuzzConn(ours), result: iscsi.InitiatorResult{
 			Params: iscsi.DefaultParams(), CmdSN: firstCmdSN, MaxCmdSN: firstCmdSN + 7,
-		}})
+		}}, func(iscsi.LUN, scsi.Sense) {})
 		done := make(chan struct{})
 		go func() { // the target: reads whatever comes, sends and leaves
 			defer close(done)

@@ -7,78 +7,65 @@ import (
 	"github.com/bootlun/bootlun/iscsi"
 )
 
-// answer sends pings and their answers, and leaves when the target asks for it.
-func (s *nexus) answer() {
+// answer sends pings, their answers and what else the receiver wants sent, and leaves
+// when the target asks for it.
+func (l *link) answer() {
 	var limit <-chan time.Time
-	var idle <-chan *task // while winding up: the tasks not in use
-	busy, leaving := cap(s.free), false
+	var drained <-chan struct{}
+	var reason iscsi.LogoutReason
+	leaving := false
 	logout := func() {
-		idle, leaving, limit = nil, true, time.After(s.cfg.Timeouts.Logout)
-		s.sendLogout() // an error ends the session
+		drained, leaving, limit = nil, true, time.After(l.s.cfg.Timeouts.Logout)
+		l.sendLogout(reason) // an error ends the connection
 	}
 	for {
 		select {
-		case nop := <-s.chores:
-			s.send(&nop) // an error ends the session
-		case patience := <-s.leave:
-			s.refuseMore(fmt.Errorf("%w: %w", ErrConnectionLost, errAsked))
-			idle, limit = s.free, time.After(patience)
-		case <-idle:
-			if busy--; busy == 0 {
-				logout()
-			}
+		case p := <-l.chores:
+			l.send(p) // an error ends the connection
+		case patience := <-l.leave:
+			reason = l.retire()
+			drained, limit = l.drained, time.After(patience)
+		case <-drained:
+			logout()
 		case <-limit:
 			if leaving {
-				s.fail(errAsked)
+				l.fail(errAsked)
 				return
 			}
 			logout()
-		case <-s.dead:
+		case <-l.dead:
 			return
 		}
 	}
 }
 
-// refuseMore lets no more commands start.
-func (s *nexus) refuseMore(why error) {
-	s.mu.Lock()
-	if s.refuse == nil {
-		s.refuse = why
-		s.ending.Store(true)
-	}
-	s.mu.Unlock()
-}
-
-// refused returns why no more commands are taken, or nil.
-func (s *nexus) refused() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.refuse
-}
-
-// keep watches, from tick to tick, for a write that hangs and a target that is
-// silent. It never sends, so that it cannot hang itself.
-func (s *nexus) keep() {
+// keep watches, from tick to tick, for a write that hangs, a target that is silent
+// and what does not come though it was asked for. It never sends, so that it cannot hang itself.
+func (l *link) keep() {
 	every := time.Second
-	if ping := s.cfg.Timeouts.Ping; ping > 0 {
+	if ping := l.s.cfg.Timeouts.Ping; ping > 0 {
 		every = min(every, ping)
 	}
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
 	var write stalled
 	var ping silence
+	var rest overdue
 	for {
 		select {
-		case <-s.dead:
+		case <-l.dead:
 			return
 		case <-ticks.C:
 		}
-		err := write.check(s, every)
+		err := write.check(l, every)
 		if err == nil {
-			err = ping.check(s, every)
+			err = ping.check(l, every)
+		}
+		if err == nil {
+			err = rest.check(l, every)
 		}
 		if err != nil {
-			s.fail(err)
+			l.fail(err)
 			return
 		}
 	}
@@ -92,14 +79,14 @@ type stalled struct {
 
 // check fails if a write has hung for too long, or hangs though its context has
 // ended: a PDU half sent cannot be taken back.
-func (w *stalled) check(s *nexus, tick time.Duration) error {
-	ctx, write := s.flush.now()
+func (w *stalled) check(l *link, tick time.Duration) error {
+	ctx, write := l.flush.now()
 	if ctx == nil || write != w.write {
 		w.write, w.since = write, 0
 		return nil
 	}
 	w.since += tick
-	if ctx.Err() != nil || w.since >= s.cfg.Timeouts.Send {
+	if ctx.Err() != nil || w.since >= l.s.cfg.Timeouts.Send {
 		return fmt.Errorf("the target has taken no data for %v", w.since)
 	}
 	return nil
@@ -113,9 +100,9 @@ type silence struct {
 }
 
 // check pings the target after a period of silence and fails after another.
-func (p *silence) check(s *nexus, tick time.Duration) error {
-	period := s.cfg.Timeouts.Ping
-	if heard := s.heard.Load(); period <= 0 || heard != p.heard {
+func (p *silence) check(l *link, tick time.Duration) error {
+	period := l.s.cfg.Timeouts.Ping
+	if heard := l.heard.Load(); period <= 0 || heard != p.heard {
 		*p = silence{heard: heard}
 		return nil
 	}
@@ -126,7 +113,25 @@ func (p *silence) check(s *nexus, tick time.Duration) error {
 		return fmt.Errorf("the target is silent and has not answered a ping within %v", period)
 	default:
 		p.since, p.pinged = 0, true
-		s.chore(iscsi.NOPOut{Immediate: true, ITT: pingTag, TTT: iscsi.ReservedTag})
+		l.chore(&iscsi.NOPOut{Immediate: true, ITT: pingTag, TTT: iscsi.ReservedTag})
+	}
+	return nil
+}
+
+// overdue follows what was asked for again.
+type overdue struct {
+	missing int32
+	since   time.Duration
+}
+
+// check fails if none of it comes for too long.
+func (o *overdue) check(l *link, tick time.Duration) error {
+	if missing := l.missing.Load(); missing == 0 || missing != o.missing {
+		*o = overdue{missing: missing}
+		return nil
+	}
+	if o.since += tick; o.since >= l.s.cfg.Timeouts.Abort {
+		return fmt.Errorf("the target has not sent again what was missing within %v", o.since)
 	}
 	return nil
 }

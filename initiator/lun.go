@@ -91,6 +91,9 @@ func openDisk(ctx context.Context, paths []*path) (*LUN, error) {
 		return &b
 	}
 	l.opened = true
+	for _, p := range paths {
+		p.s.watch(l)
+	}
 	return l, nil
 }
 
@@ -257,8 +260,9 @@ func (l *LUN) PhysicalBlockSize() int { return l.BlockSize() << l.capacity.Physi
 func (l *LUN) Size() int64 { return int64(l.blocks.Load()) * int64(l.capacity.BlockLength) }
 
 // OnAttention has f called with each unit attention that the device tells in the
-// place of a command's answer (SPC-4, 4.5.4). f runs on the goroutine of that
-// command, so several may run at a time; nil calls nobody.
+// place of a command's answer (SPC-4, 4.5.4), or the target in an asynchronous message
+// (RFC 7143, 11.9). f runs on the goroutine of that command, or of its own, so several
+// may run at a time; it must not Close the session. nil calls nobody.
 func (l *LUN) OnAttention(f func(scsi.Sense)) {
 	if f == nil {
 		l.attention.Store(nil)

@@ -4,78 +4,69 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/bootlun/bootlun/iscsi"
+	"github.com/bootlun/bootlun/scsi"
 )
 
-// nexus is one login: a session until its connection is gone. Its methods may be
+// nexus is one login: a session as the target knows it, until it is gone. It has
+// the tasks and the command numbers; its connections are links. Its methods may be
 // called at the same time.
 type nexus struct {
 	cfg    *Config
 	addr   iscsi.TargetAddress
 	result iscsi.InitiatorResult
-	params iscsi.Params
-	conn   *iscsi.Conn
+	params iscsi.Params // but for those of a connection
 	began  time.Time
+	tell   func(iscsi.LUN, scsi.Sense) // of SCSI events
 
-	// Sending. Who takes both locks takes wmu before mu.
-	wmu     sync.Mutex
-	waiting atomic.Int32 // who wants wmu
-	flush   flushWatch
 	// turn is held by the one goroutine that may send the next command, which it
-	// does when the window is open; opened wakes it.
+	// does when the window and a link are open; opened wakes it.
 	turn, opened        chan struct{}
 	nextCmdSN, maxCmdSN atomic.Uint32
-	expStatSN           atomic.Uint32
 
-	// mu guards refuse, err, and those fields of tasks and calls that the receiver
-	// also uses.
+	// links has the connections by CID, replaced whole under mu. Some may be gone.
+	links atomic.Pointer[[]*link]
+	// ctx ends with the session.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	// mu guards refuse, err, what of links it says, and those fields of tasks and
+	// calls that receivers also use.
 	mu     sync.Mutex
 	tasks  []task
 	free   chan *task // the tasks not in use
 	calls  sync.Pool
 	refuse error         // why no more commands are taken
 	ending atomic.Bool   // refuse or err is set
-	err    error         // why the connection is gone
+	err    error         // why the session is gone
 	dead   chan struct{} // closed when err is set
+	events int           // SCSI events being told
 
-	// Receiving: reading is held by the one goroutine that does so.
-	reading   chan struct{}
-	header    iscsi.BHS
-	open      atomic.Int32 // commands in flight that are not done
-	resting   atomic.Bool  // the receiver leaves reading to others
-	wanted    chan struct{}
-	received  chan struct{} // closed when nobody reads any more
-	heard     atomic.Uint32 // counts PDUs received
-	patience  atomic.Int64  // a Time2Wait that the target named, plus 1; 0 is none
-	loggedOut chan iscsi.LogoutResult
-	chores    chan iscsi.NOPOut
-	leave     chan time.Duration
-	closing   sync.Once
-	wg        sync.WaitGroup
+	patience atomic.Int64 // a Time2Wait that the target named, plus 1; 0 is none
+	closing  sync.Once
+	wg       sync.WaitGroup
 }
 
-func newNexus(cfg *Config, l *loggedIn) *nexus {
+func newNexus(cfg *Config, l *loggedIn, tell func(iscsi.LUN, scsi.Sense)) *nexus {
 	s := &nexus{
-		cfg: cfg, addr: l.addr, result: l.result, params: l.result.Params, conn: l.conn,
-		began: time.Now(),
-		turn:  make(chan struct{}, 1), opened: make(chan struct{}, 1),
+		cfg: cfg, addr: l.addr, result: l.result, params: l.result.Params,
+		began: time.Now(), tell: tell,
+		turn: make(chan struct{}, 1), opened: make(chan struct{}, 1),
 		tasks: make([]task, cfg.MaxCommands), free: make(chan *task, cfg.MaxCommands),
-		dead: make(chan struct{}), received: make(chan struct{}),
-		wanted: make(chan struct{}, 1), reading: make(chan struct{}, 1),
-		loggedOut: make(chan iscsi.LogoutResult, 1),
-		chores:    make(chan iscsi.NOPOut, maxChores), leave: make(chan time.Duration, 1),
+		dead: make(chan struct{}),
 	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.nextCmdSN.Store(l.result.CmdSN)
 	s.maxCmdSN.Store(l.result.MaxCmdSN)
-	s.expStatSN.Store(l.result.ExpStatSN)
 	s.prepareTasks()
-	s.wg.Go(s.receive)
-	s.wg.Go(s.answer)
-	s.wg.Go(s.keep)
+	first := newLink(s, 0, l)
+	s.links.Store(&[]*link{first})
+	first.begin()
 	return s
 }
 
@@ -92,7 +83,36 @@ func (s *nexus) prepareTasks() {
 	}
 }
 
-// shut logs out and closes the connection; commands in flight fail with ErrClosed.
+// strict reports whether what is lost is asked for again: from error recovery level
+// 1 on.
+func (s *nexus) strict() bool { return s.params.ErrorRecoveryLevel > 0 }
+
+// connections returns the links by CID, of which some may be gone.
+func (s *nexus) connections() []*link { return *s.links.Load() }
+
+// lane returns the link for the next command: the one with the fewest in flight.
+// It is nil if there is none at this moment.
+func (s *nexus) lane() *link {
+	var best *link
+	for _, l := range s.connections() {
+		if !l.away.Load() && (best == nil || l.open.Load() < best.open.Load()) {
+			best = l
+		}
+	}
+	return best
+}
+
+// live returns the number of links that take commands.
+func (s *nexus) live() (n int) {
+	for _, l := range s.connections() {
+		if !l.away.Load() {
+			n++
+		}
+	}
+	return n
+}
+
+// shut logs out and closes the connections; commands in flight fail with ErrClosed.
 // It returns within Timeouts.Logout, with an error if the target did not confirm
 // the logout. The first call counts; others wait for it.
 func (s *nexus) shut() error {
@@ -122,14 +142,16 @@ func (s *nexus) close() error {
 	return nil
 }
 
-// logout logs out and waits for the answer.
+// logout logs out of the session by one of its links and waits for the answer.
 func (s *nexus) logout() error {
-	if err := s.sendLogout(); err != nil {
+	links := s.connections()
+	l := links[max(0, slices.IndexFunc(links, func(l *link) bool { return l.cause() == nil }))]
+	if err := l.sendLogout(iscsi.LogoutSession); err != nil {
 		return err
 	}
 	<-s.dead // also after an answer
 	select {
-	case r := <-s.loggedOut:
+	case r := <-l.loggedOut:
 		if r != iscsi.LogoutClosed {
 			return fmt.Errorf("the target answers: %v", r)
 		}
@@ -142,36 +164,58 @@ func (s *nexus) logout() error {
 	return nil // istgt at times does so without a word, which comes to the same
 }
 
-func (s *nexus) sendLogout() error {
-	return s.send(&iscsi.LogoutRequest{Immediate: true, Reason: iscsi.LogoutSession, ITT: logoutTag})
-}
-
-// fail gives the connection up.
+// fail gives the session up.
 func (s *nexus) fail(cause error) { s.end(fmt.Errorf("%w: %w", ErrConnectionLost, cause)) }
 
-// end closes the connection; the first cause counts.
+// end closes all connections; the first cause counts.
 func (s *nexus) end(err error) {
 	s.mu.Lock()
-	first := s.err == nil
-	if first {
-		if s.refuse == ErrClosed && err != ErrClosed {
-			err = fmt.Errorf("%w: %w", ErrClosed, err)
-		}
-		s.err = err
-		s.ending.Store(true)
-		close(s.dead)
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return
 	}
-	s.mu.Unlock()
-	if first {
-		s.conn.Close()
+	if s.refuse == ErrClosed && err != ErrClosed {
+		err = fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	s.err = err
+	s.ending.Store(true)
+	s.cancel()
+	close(s.dead)
+	for _, l := range s.connections() {
+		l.kill(err)
 	}
 }
 
-// cause returns why the connection is gone, or nil.
+// cause returns why the session is gone, or nil.
 func (s *nexus) cause() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
+}
+
+// refuseMore lets no more commands start.
+func (s *nexus) refuseMore(why error) {
+	s.mu.Lock()
+	if s.refuse == nil {
+		s.refuse = why
+		s.ending.Store(true)
+	}
+	s.mu.Unlock()
+}
+
+// refused returns why no more commands are taken, or nil.
+func (s *nexus) refused() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refuse
+}
+
+// quiesce returns when nothing touches the buffers of calls any more. The session
+// is gone.
+func (s *nexus) quiesce() {
+	for _, l := range s.connections() {
+		l.quiesce()
+	}
 }
 
 // maxTimeToWait bounds what a target may ask for: RFC 7143 lets it be an hour.
@@ -185,31 +229,4 @@ func (s *nexus) timeToWait() time.Duration {
 		seconds = named - 1
 	}
 	return min(time.Duration(seconds)*time.Second, maxTimeToWait)
-}
-
-// A flushWatch tells the keeper of a write that hangs.
-type flushWatch struct {
-	mu    sync.Mutex
-	ctx   context.Context // of the write in progress, nil if there is none
-	count uint64          // of writes so far
-}
-
-func (f *flushWatch) begin(ctx context.Context) {
-	f.mu.Lock()
-	f.ctx = ctx
-	f.count++
-	f.mu.Unlock()
-}
-
-func (f *flushWatch) end() {
-	f.mu.Lock()
-	f.ctx = nil
-	f.mu.Unlock()
-}
-
-// now returns the context and number of the write in progress.
-func (f *flushWatch) now() (context.Context, uint64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.ctx, f.count
 }

@@ -2,6 +2,7 @@ package initiator
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -19,39 +20,39 @@ const quiet = 4 * time.Millisecond
 // while; in between it leaves the connection to calls that come one after the other
 // and can then read their answers themselves, which saves them two changes of
 // goroutine.
-func (s *nexus) receive() {
-	defer close(s.received)
+func (l *link) receive() {
+	defer close(l.received)
 	ticks := time.NewTicker(quiet)
 	defer ticks.Stop()
-	for s.cause() == nil {
-		s.reading <- struct{}{}
-		for s.step() && s.open.Load() > 0 {
+	for l.cause() == nil {
+		l.reading <- struct{}{}
+		for l.step() && l.open.Load() > 0 {
 		}
-		<-s.reading
-		s.rest(ticks)
+		<-l.reading
+		l.rest(ticks)
 	}
-	s.reading <- struct{}{} // nobody reads any more
+	l.reading <- struct{}{} // nobody reads any more
 }
 
 // rest waits until the receiver is wanted.
-func (s *nexus) rest(ticks *time.Ticker) {
-	s.resting.Store(true)
-	defer s.resting.Store(false)
-	if s.open.Load() > 0 && s.tryRead() { // a call came too late to lead
-		<-s.reading
+func (l *link) rest(ticks *time.Ticker) {
+	l.resting.Store(true)
+	defer l.resting.Store(false)
+	if l.open.Load() > 0 && l.tryRead() { // a call came too late to lead
+		<-l.reading
 		return
 	}
 	ticks.Reset(quiet)
 	defer ticks.Stop()
-	for heard := s.heard.Load(); ; {
+	for heard := l.heard.Load(); ; {
 		select {
-		case <-s.wanted:
+		case <-l.wanted:
 			return
-		case <-s.dead:
+		case <-l.dead:
 			return
 		case <-ticks.C:
 		}
-		now := s.heard.Load()
+		now := l.heard.Load()
 		if now == heard {
 			return
 		}
@@ -63,23 +64,23 @@ func (s *nexus) rest(ticks *time.Ticker) {
 // come for the call, and reports whether it has done so: not if another reads or has
 // commands in flight. It cannot be interrupted.
 func (c *call) lead() bool {
-	s := c.s
-	if int(s.open.Load()) > c.flight || !s.tryRead() {
+	l := c.home
+	if l == nil || c.mixed || int(l.open.Load()) > c.flight || !l.tryRead() {
 		return false
 	}
-	for c.idle() && s.step() {
+	for c.idle() && l.step() {
 	}
-	<-s.reading
-	if int(s.open.Load()) > 0 {
-		s.want()
+	<-l.reading
+	if int(l.open.Load()) > 0 {
+		l.want()
 	}
 	return true
 }
 
 // tryRead takes reading if nobody has it.
-func (s *nexus) tryRead() bool {
+func (l *link) tryRead() bool {
 	select {
-	case s.reading <- struct{}{}:
+	case l.reading <- struct{}{}:
 		return true
 	default:
 		return false
@@ -87,9 +88,9 @@ func (s *nexus) tryRead() bool {
 }
 
 // want wakes the receiver if it rests.
-func (s *nexus) want() {
-	if s.resting.Load() {
-		signal(s.wanted)
+func (l *link) want() {
+	if l.resting.Load() {
+		signal(l.wanted)
 	}
 }
 
@@ -101,147 +102,213 @@ func (c *call) idle() bool {
 }
 
 // step takes one PDU; false says that the connection is gone. reading is held.
-func (s *nexus) step() bool {
-	b := &s.header
-	err := s.conn.ReadHeader(b)
+func (l *link) step() bool {
+	b := &l.header
+	err := l.conn.ReadHeader(b)
 	if err == nil {
-		s.heard.Add(1)
-		err = s.dispatch(b)
-	}
-	if err == nil {
-		err = s.conn.SkipData()
+		l.heard.Add(1)
+		err = l.receivePDU(b)
 	}
 	switch {
 	case err == nil:
 		return true
+	case err == errLoggedOut && l.goodbye.Load() == int32(iscsi.LogoutConnection)+1:
+		l.end(errLoggedOut)
 	case err == errLoggedOut:
-		s.end(s.refused())
+		l.s.end(l.s.refused())
 	case err == io.EOF:
-		s.fail(errHungUp)
+		l.fail(errHungUp)
 	default:
-		s.fail(err)
+		l.fail(err)
 	}
 	return false
 }
 
+// receivePDU takes one PDU, or asks for it again if it is damaged.
+func (l *link) receivePDU(b *iscsi.BHS) error {
+	strict := l.s.strict()
+	err := l.dispatch(b)
+	if err != nil {
+		if strict && errors.Is(err, iscsi.ErrDataDigest) {
+			return l.askFor(b)
+		}
+		return err
+	}
+	err = l.conn.SkipData()
+	if strict && errors.Is(err, iscsi.ErrDataDigest) {
+		return nil // nobody wants that data
+	}
+	return err
+}
+
 // dispatch takes one PDU. Data that it leaves is dropped.
-func (s *nexus) dispatch(b *iscsi.BHS) error {
+func (l *link) dispatch(b *iscsi.BHS) error {
+	if l.s.strict() && l.usesStatSN(b) && l.arrived.old(b.StatSN()) {
+		return nil // sent once more than was needed
+	}
 	switch b.Opcode() {
 	case iscsi.OpDataIn:
-		return s.dataIn(b)
+		return l.dataIn(b)
 	case iscsi.OpSCSIResponse:
-		return s.response(b)
+		return l.response(b)
 	case iscsi.OpR2T:
-		return s.readyToTransfer(b)
+		return l.readyToTransfer(b)
 	case iscsi.OpNOPIn:
-		return s.nopIn(b)
+		return l.nopIn(b)
 	case iscsi.OpTaskManagementResponse:
-		return s.taskResponse(b)
+		return l.taskResponse(b)
+	case iscsi.OpTextResponse:
+		return l.textResponse(b)
 	case iscsi.OpLogoutResponse:
-		return s.logoutResponse(b)
+		return l.logoutResponse(b)
 	case iscsi.OpAsyncMessage:
-		return s.async(b)
+		return l.async(b)
 	case iscsi.OpReject:
-		return s.reject(b)
+		return l.reject(b)
 	}
 	return protocolErrorf("unexpected %v", b.Opcode())
 }
 
 // numbers takes the sequence numbers of a PDU. uses says that it uses up its
 // StatSN (RFC 7143, 4.2.2.3).
-func (s *nexus) numbers(b *iscsi.BHS, uses bool) {
-	if sn := b.StatSN(); uses && !iscsi.SNLess(sn, s.expStatSN.Load()) {
-		s.expStatSN.Store(sn + 1)
-	}
+func (l *link) numbers(b *iscsi.BHS, uses bool) error {
+	s := l.s
 	// RFC 7143, 4.2.2.1: a MaxCmdSN below ExpCmdSN-1, or older, does not count.
-	limit := b.MaxCmdSN()
-	if !iscsi.SNLess(limit, b.ExpCmdSN()-1) && iscsi.SNLess(s.maxCmdSN.Load(), limit) {
-		s.maxCmdSN.Store(limit)
-		signal(s.opened)
+	if limit := b.MaxCmdSN(); !iscsi.SNLess(limit, b.ExpCmdSN()-1) {
+		for {
+			old := s.maxCmdSN.Load()
+			if !iscsi.SNLess(old, limit) {
+				break
+			}
+			if s.maxCmdSN.CompareAndSwap(old, limit) {
+				signal(s.opened)
+				break
+			}
+		}
 	}
+	if s.strict() {
+		return l.countStatus(b, uses)
+	}
+	if sn := b.StatSN(); uses && !iscsi.SNLess(sn, l.expStatSN.Load()) {
+		l.expStatSN.Store(sn + 1)
+	}
+	return nil
 }
 
 // dataIn reads a part of what a command reads into its place.
-func (s *nexus) dataIn(b *iscsi.BHS) error {
+func (l *link) dataIn(b *iscsi.BHS) error {
 	var in iscsi.DataIn
 	if err := in.Decode(b); err != nil {
 		return err
 	}
-	n := s.conn.DataLeft()
-	t, err := s.expect(&in, n)
+	n := l.conn.DataLeft()
+	t, err := l.expect(&in, n)
 	if err != nil {
 		return err
 	}
-	if n > 0 {
-		// The task's call does not return before the receiver has told it to.
-		if err := s.conn.ReadData(t.in[in.BufferOffset:][:n]); err != nil {
+	if l.s.strict() {
+		if fresh, err := l.countData(t, in.DataSN); !fresh {
 			return err
 		}
 	}
-	s.numbers(b, in.HasStatus)
-	if !in.HasStatus {
-		return nil
+	if n > 0 {
+		// The task's call does not return before the receiver has told it to.
+		if err := l.conn.ReadData(t.in[in.BufferOffset:][:n]); err != nil {
+			return err
+		}
+		if !t.got.add(in.BufferOffset, in.BufferOffset+uint32(n)) {
+			return protocolErrorf("data at %d overlaps what came before, or leaves too many holes", in.BufferOffset)
+		}
 	}
-	t.status = scsi.Status(in.Status)
-	return s.complete(t, in.Overflow, in.Underflow, in.ResidualCount)
+	if l.s.strict() {
+		l.take(&t.seq, in.DataSN)
+		if in.HasStatus {
+			l.hold(t, in.StatSN)
+		}
+	}
+	if err := l.numbers(b, in.HasStatus); err != nil {
+		return err
+	}
+	if in.HasStatus {
+		t.status = scsi.Status(in.Status)
+		t.conclude(in.Overflow, in.Underflow, in.ResidualCount)
+	}
+	return l.progress(t, &in)
 }
 
-// expect finds the task that a Data-In is for and checks and notes its place.
-func (s *nexus) expect(in *iscsi.DataIn, n int) (*task, error) {
-	s.mu.Lock()
-	t := s.find(in.ITT)
-	s.mu.Unlock()
+// expect finds the task that a Data-In is for and checks its place.
+func (l *link) expect(in *iscsi.DataIn, n int) (*task, error) {
+	l.s.mu.Lock()
+	t := l.find(in.ITT)
+	l.s.mu.Unlock()
 	if t == nil {
 		return nil, protocolErrorf("data for task tag 0x%08x, which no command has", in.ITT)
 	}
-	offset := uint64(in.BufferOffset)
-	if offset+uint64(n) > uint64(len(t.in)) {
+	if offset := uint64(in.BufferOffset); offset+uint64(n) > uint64(len(t.in)) {
 		return nil, protocolErrorf("%d bytes of data at %d of a buffer of %d", n, offset, len(t.in))
-	}
-	if n > 0 && !t.got.add(in.BufferOffset, in.BufferOffset+uint32(n)) {
-		return nil, protocolErrorf("data at %d overlaps what came before, or leaves too many holes", offset)
 	}
 	return t, nil
 }
 
 // response ends a command.
-func (s *nexus) response(b *iscsi.BHS) error {
+func (l *link) response(b *iscsi.BHS) error {
 	var r iscsi.SCSIResponse
 	if err := r.Decode(b); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	t := s.find(r.ITT)
-	s.mu.Unlock()
+	l.s.mu.Lock()
+	t := l.find(r.ITT)
+	l.s.mu.Unlock()
 	if t == nil {
 		return protocolErrorf("a response for task tag 0x%08x, which no command has", r.ITT)
 	}
-	if err := s.readSense(t); err != nil {
+	if err := l.readSense(t); err != nil {
 		return err
 	}
-	s.numbers(b, true)
+	if l.s.strict() && len(t.in) > 0 { // the number of Data-In that were sent
+		if err := l.expectUpTo(&t.seq, t, r.ExpDataSN); err != nil {
+			return err
+		}
+		l.hold(t, r.StatSN)
+	}
+	if err := l.numbers(b, true); err != nil {
+		return err
+	}
 	if r.Response != iscsi.CommandCompleted {
 		t.err = fmt.Errorf("the target failed: %v", r.Response)
 	}
 	t.status = scsi.Status(r.Status)
-	return s.complete(t, r.Overflow, r.Underflow, r.ResidualCount)
+	t.conclude(r.Overflow, r.Underflow, r.ResidualCount)
+	return l.progress(t, nil)
 }
 
 // readSense reads the sense data of a response (RFC 7143, 11.4.7).
-func (s *nexus) readSense(t *task) error {
-	data := t.senseBuf[:min(s.conn.DataLeft(), maxSense)]
-	if err := s.conn.ReadData(data); err != nil {
+func (l *link) readSense(t *task) error {
+	data := t.senseBuf[:min(l.conn.DataLeft(), maxSense)]
+	if err := l.conn.ReadData(data); err != nil {
 		return err
 	}
 	if len(data) >= 2 {
 		n := int(binary.BigEndian.Uint16(data))
 		t.sense = data[2:][:min(n, len(data)-2)]
 	}
-	return s.conn.SkipData()
+	return l.conn.SkipData()
 }
 
-// complete tells a task's call that it is done.
-func (s *nexus) complete(t *task, over, under bool, count uint32) error {
+// conclude notes what a command's end says of its length.
+func (t *task) conclude(over, under bool, count uint32) {
+	t.ended, t.over, t.under, t.count = true, over, under, count
+}
+
+// progress tells a task's call that it is done, if it is; in is what has come for it,
+// nil if that is a response.
+func (l *link) progress(t *task, in *iscsi.DataIn) error {
+	if l.s.strict() {
+		l.acknowledge(t, in)
+	}
+	if !t.ended || len(t.seq.missing) > 0 {
+		return nil
+	}
 	if len(t.in) > 0 {
 		n, holes := t.got.prefix()
 		if holes && t.status == scsi.StatusGood && t.err == nil {
@@ -250,27 +317,30 @@ func (s *nexus) complete(t *task, over, under bool, count uint32) error {
 		t.residual = len(t.in) - n // the target may know of more, never of less
 	}
 	switch {
-	case over:
-		t.residual = -int(count)
-	case under:
-		t.residual = max(t.residual, int(min(count, uint32(len(t.in)+len(t.out)))))
+	case t.over:
+		t.residual = -int(t.count)
+	case t.under:
+		t.residual = max(t.residual, int(min(t.count, uint32(len(t.in)+len(t.out)))))
 	}
-	s.mu.Lock()
-	s.conclude(t)
-	s.mu.Unlock()
+	l.s.mu.Lock()
+	l.s.conclude(t)
+	l.s.mu.Unlock()
 	return nil
 }
 
 // readyToTransfer passes a request for data on to the task's call.
-func (s *nexus) readyToTransfer(b *iscsi.BHS) error {
+func (l *link) readyToTransfer(b *iscsi.BHS) error {
+	s := l.s
 	var r iscsi.R2T
 	if err := r.Decode(b); err != nil {
 		return err
 	}
-	s.numbers(b, false)
+	if err := l.numbers(b, false); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.find(r.ITT)
+	t := l.find(r.ITT)
 	switch {
 	case t == nil:
 		return protocolErrorf("a request for data of task tag 0x%08x, which no command has", r.ITT)
@@ -278,6 +348,12 @@ func (s *nexus) readyToTransfer(b *iscsi.BHS) error {
 		return protocolErrorf("a request for %d bytes at %d of %d bytes of data", r.DesiredLength, r.BufferOffset, len(t.out))
 	case len(t.r2ts) >= max(1, s.params.MaxOutstandingR2T):
 		return protocolErrorf("more than %d requests for data at once", s.params.MaxOutstandingR2T)
+	}
+	if s.strict() && !t.moved { // which may begin the numbers anew
+		if fresh, err := l.countData(t, r.R2TSN); !fresh {
+			return err
+		}
+		l.take(&t.seq, r.R2TSN)
 	}
 	t.r2ts = append(t.r2ts, r2t{r.LUN, r.TTT, r.BufferOffset, r.DesiredLength})
 	s.post(t)

@@ -93,11 +93,13 @@ func (s *Session) relogin(ctx context.Context, n *nexus) bool {
 	}
 	delay := firstDelay
 	for wait := n.timeToWait(); sleep(ctx, wait); {
-		l, err := s.way.login(ctx, s.cfg, false)
+		l, err := s.way.login(ctx, s.cfg, errand{cmdSN: firstCmdSN})
 		if err == nil {
 			s.cfg.Logger.Info("logged in again", "target", s.cfg.Target, "portal", l.addr.HostPort(), "after", time.Since(began))
+			n := newNexus(s.cfg, l, s.scsiEvent)
+			n.widen(ctx)
 			s.mu.Lock()
-			s.cur.Store(newNexus(s.cfg, l))
+			s.cur.Store(n)
 			s.late = false
 			s.mu.Unlock()
 			s.announce()

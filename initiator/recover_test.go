@@ -144,7 +144,10 @@ func TestRecoverOtherDisk(t *testing.T) {
 func TestRecoverNoEnd(t *testing.T) {
 	poison := zeroDisk{blocks: 100, before: cut(scsi.OpRead10)}
 	inBubble(t, func(c *Config) { c.Recovery.Repeats = 3 }, []script{poison.serveAll}, func(t *testing.T, f *fakes, l *LUN) {
-		if _, err := l.ReadAt(make([]byte, 512), 0); !errors.Is(err, ErrConnectionLost) || len(f.isids) < 4 {
+		_, err := l.ReadAt(make([]byte, 512), 0)
+		f.mu.Lock() // the next login is under way
+		defer f.mu.Unlock()
+		if !errors.Is(err, ErrConnectionLost) || len(f.isids) < 4 {
 			t.Errorf("%d logins, %v", len(f.isids), err)
 		}
 	})

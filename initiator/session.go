@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"weak"
 
 	"github.com/bootlun/bootlun/iscsi"
 )
@@ -27,17 +28,22 @@ type Session struct {
 	late    bool          // there has been no connection for Recovery.Limit
 	closed  bool
 	history []Attempt
+	luns    []weak.Pointer[LUN] // that are told of events
 }
 
-func newSession(cfg *Config, w *way, n *nexus) *Session {
-	s := &Session{cfg: cfg, way: w, done: make(chan struct{}), changed: make(chan struct{})}
+func newSession(cfg *Config, w *way) *Session {
+	return &Session{cfg: cfg, way: w, done: make(chan struct{}), changed: make(chan struct{})}
+}
+
+// begin makes the session one that is logged in.
+func (s *Session) begin(ctx context.Context, l *loggedIn) {
+	n := newNexus(s.cfg, l, s.scsiEvent)
+	n.widen(ctx)
 	s.cur.Store(n)
-	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
+	ctx, s.cancel = context.WithCancel(context.Background())
 	if s.recovers() {
 		s.wg.Go(func() { s.recover(ctx) })
 	}
-	return s
 }
 
 // Target returns the target's name.
@@ -58,6 +64,10 @@ func (s *Session) Done() <-chan struct{} {
 	}
 	return s.cur.Load().dead
 }
+
+// Connections returns how many connections the session has at this moment: see
+// Config.Connections.
+func (s *Session) Connections() int { return s.cur.Load().live() }
 
 // Connected reports whether the session takes commands at this moment.
 func (s *Session) Connected() bool { return !s.cur.Load().ending.Load() }

@@ -23,12 +23,12 @@ func (c *call) wait() (*task, error) {
 // poll is wait until done or expired, when it returns nil without an error.
 func (c *call) poll(done <-chan struct{}, expired <-chan time.Time) (*task, error) {
 	for {
-		t, ask, finished := c.take()
+		t, e := c.take()
 		switch {
-		case finished:
+		case e.done:
 			return t, nil
 		case t != nil:
-			if err := c.serve(t, ask); err != nil {
+			if err := c.serve(t, e); err != nil {
 				return nil, err
 			}
 			continue
@@ -42,7 +42,9 @@ func (c *call) poll(done <-chan struct{}, expired <-chan time.Time) (*task, erro
 			}
 			continue
 		}
-		c.s.want()
+		for _, l := range c.s.connections() {
+			l.want()
+		}
 		select {
 		case <-c.wake:
 		case <-done:
@@ -58,45 +60,67 @@ func (c *call) poll(done <-chan struct{}, expired <-chan time.Time) (*task, erro
 	}
 }
 
-// pending reports whether something was posted. Nothing is once the receiver has
+// pending reports whether something was posted. Nothing is once the receivers have
 // ended.
 func (c *call) pending() bool {
-	<-c.s.received
+	c.s.quiesce()
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	return c.head != nil
 }
 
-// serve queues the data that the target asks for.
-func (c *call) serve(t *task, ask r2t) error {
-	if c.abandon || ask.length == 0 {
+// serve queues what is due for a task: the data that the target asks for, or a
+// request of ours.
+func (c *call) serve(t *task, e job) error {
+	l := e.link
+	switch {
+	case e.due == reassign:
+		l.sendReassign(t) // an error is the link's end
+		if c.abandon {
+			l.sendAbort(t)
+		}
+		return c.s.cause()
+	case c.abandon, e.due == nothing && e.ask.length == 0:
 		return nil
 	}
-	s := c.s
-	s.lockWriter()
-	err := s.writeData(t, ask)
-	s.wmu.Unlock()
-	c.unsent = true
+	l.lockWriter()
+	var err error
+	if e.due == resend {
+		err = l.rewriteCommand(t)
+	} else {
+		err = l.writeData(t, e.ask)
+	}
+	l.wmu.Unlock()
+	c.unsent |= 1 << l.cid
 	if err != nil {
-		s.fail(err)
-		return s.cause()
+		l.fail(err)
+		return c.s.cause()
 	}
 	return nil
 }
 
 // send flushes what the call has queued.
 func (c *call) send() error {
-	if !c.unsent {
+	if c.unsent == 0 {
 		return nil
 	}
-	c.unsent = false
 	if c.s.busy() {
 		// Others who are about to send something then share this system call.
 		runtime.Gosched()
 	}
-	c.s.lockWriter()
-	if err := c.s.flushWriter(c.ctx); err != nil {
-		c.s.fail(err)
+	failed := false
+	for _, l := range c.s.connections() {
+		if c.unsent&(1<<l.cid) == 0 {
+			continue
+		}
+		l.lockWriter()
+		if err := l.flushWriter(c.ctx); err != nil {
+			l.fail(err)
+			failed = true
+		}
+	}
+	c.unsent = 0
+	if failed {
 		return c.s.cause()
 	}
 	return nil
@@ -131,7 +155,7 @@ func (c *call) abort() {
 	c.abandon = true
 	for i := range s.tasks {
 		t := &s.tasks[i]
-		if s.owns(t, c) && s.sendAbort(t) != nil {
+		if l := s.owns(t, c); l != nil && l.sendAbort(t) != nil && s.cause() != nil {
 			return
 		}
 	}
@@ -150,15 +174,18 @@ func (c *call) abort() {
 	}
 }
 
-// owns reports whether a task is in flight for a call.
-func (s *nexus) owns(t *task, c *call) bool {
+// owns returns the link of a task that is in flight for a call, else nil.
+func (s *nexus) owns(t *task, c *call) *link {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return t.call == c && !t.done
+	if t.call == c && !t.done {
+		return t.link
+	}
+	return nil
 }
 
-func (s *nexus) sendAbort(t *task) error {
-	return s.send(&iscsi.TaskManagementRequest{
+func (l *link) sendAbort(t *task) error {
+	return l.send(&iscsi.TaskManagementRequest{
 		Immediate: true, Function: iscsi.AbortTask, LUN: t.lun,
 		ITT: t.tag | tagAbort, ReferencedITT: t.tag, RefCmdSN: t.cmdSN,
 	})

@@ -1,0 +1,153 @@
+package pair
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/bootlun/bootlun/initiator"
+	"github.com/bootlun/bootlun/iscsi"
+	"github.com/bootlun/bootlun/target"
+	"github.com/bootlun/bootlun/target/targettest"
+)
+
+// load writes and reads back at random, with several goroutines, while disturb is
+// called so many times.
+func load(t *testing.T, l *initiator.LUN, times int, disturb func(int)) {
+	t.Helper()
+	const workers = 6
+	stop, progress, failed := make(chan struct{}), make(chan struct{}, 1), make(chan error, workers)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(stop)
+	for w := range workers {
+		wg.Go(func() {
+			if err := rewrite(l, w, stop, progress); err != nil {
+				t.Errorf("worker %d: %v", w, err)
+				failed <- err
+			}
+		})
+	}
+	for i := range times {
+		for range 10 {
+			select {
+			case <-progress:
+			case <-failed:
+				return
+			}
+		}
+		disturb(i)
+	}
+}
+
+func rewrite(l *initiator.LUN, worker int, stop, progress chan struct{}) error {
+	const part = 256 << 10
+	random := rand.New(rand.NewPCG(1, uint64(worker)))
+	want, got := make([]byte, part), make([]byte, part)
+	for {
+		n := 1 + random.IntN(16<<10)
+		if random.IntN(4) == 0 {
+			n = 1 + random.IntN(part)
+		}
+		for i := range want[:n] {
+			want[i] = byte(random.Uint32())
+		}
+		off := int64(worker) * part
+		if _, err := l.WriteAt(want[:n], off); err != nil {
+			return err
+		}
+		if _, err := l.ReadAt(got[:n], off); err != nil {
+			return err
+		}
+		if !bytes.Equal(want[:n], got[:n]) {
+			return fmt.Errorf("%d bytes read back wrong", n)
+		}
+		select {
+		case <-stop:
+			return nil
+		case progress <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// serve is a target that offers an error recovery level.
+func serve(t *testing.T, level int) *targettest.Server {
+	return targettest.NewServer(t, targettest.Options{Config: target.Config{
+		Offer: iscsi.Offer{MaxConnections: 8, ErrorRecoveryLevel: level},
+	}})
+}
+
+// Commands are spread over the connections of a session.
+func TestConnections(t *testing.T) {
+	srv := serve(t, 0)
+	cfg := config(srv)
+	cfg.Connections = 4
+	l := open(t, cfg)
+	if n := l.Session().Connections(); n != 4 {
+		t.Fatalf("%d connections", n)
+	}
+	load(t, l, 5, func(int) {})
+	sessions := srv.Sessions()
+	if len(sessions) != 1 || len(sessions[0].Connections) != 4 {
+		t.Fatalf("sessions %+v", sessions)
+	}
+	if err := l.Session().Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is lost is recovered as far as the level goes, and in any case nothing is
+// lost.
+func TestLostConnections(t *testing.T) {
+	for level := range 3 {
+		for _, connections := range []int{1, 3} {
+			t.Run(fmt.Sprintf("level %d, %d connections", level, connections), func(t *testing.T) {
+				srv, n := serve(t, level), new(network)
+				cfg := config(srv)
+				cfg.Connections, cfg.Dialer = connections, n
+				cfg.Offer.ErrorRecoveryLevel = 2
+				cfg.Offer.HeaderDigest, cfg.Offer.DataDigest = iscsi.DigestRequire, iscsi.DigestRequire
+				l := open(t, cfg)
+				session := l.Session().Login().TSIH
+				load(t, l, 8, func(int) { n.cut() })
+				if same := l.Session().Login().TSIH == session; same != (level == 2) {
+					t.Errorf("the session is the same: %v", same)
+				}
+				t.Logf("%d connections made", n.dials)
+			})
+		}
+	}
+}
+
+// Damaged data is sent again within the command, or with the session at level 0.
+func TestDamage(t *testing.T) {
+	for level := range 3 {
+		for name, n := range map[string]*network{
+			"data":    {sent: 20, received: 20},
+			"headers": {sent: 100, received: 100, header: true},
+		} {
+			t.Run(fmt.Sprintf("level %d, %s", level, name), func(t *testing.T) {
+				srv := serve(t, level)
+				cfg := config(srv)
+				cfg.Connections, cfg.Dialer = 2, n
+				cfg.Recovery.Repeats = 1000
+				cfg.Offer = iscsi.Offer{
+					HeaderDigest: iscsi.DigestRequire, DataDigest: iscsi.DigestRequire, ErrorRecoveryLevel: 2,
+					MaxRecvDataSegmentLength: 32 << 10, MaxBurstLength: 128 << 10, MaxOutstandingR2T: 2,
+				}
+				l := open(t, cfg)
+				dials := n.dials
+				n.begun.Store(true)
+				load(t, l, 8, func(int) {})
+				n.begun.Store(false)
+				if level > 0 && !n.header && n.dials > dials {
+					t.Errorf("%d connections made, %d at first", n.dials, dials)
+				}
+				t.Logf("%d PDUs damaged, %d connections made", n.hits.Load(), n.dials)
+			})
+		}
+	}
+}
