@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -21,9 +22,9 @@ func copyCommand() *cli.Command {
 		"URL FILE [flags]", "FILE URL [flags]")
 	c.Text = `What is not used on the disk is not read, and zeros leave holes in the file. A file's
 holes and zeros are made on the disk without sending them, if it can do that. A copy
-that was interrupted goes on with --resume, where it was when it last noted that in
-FILE.progress; that file goes when the copy is done. When the command is done, the
-data is on the medium.`
+that was interrupted, by whatever, goes on with --resume, where it was when it last noted
+that in FILE.progress; that file goes when the copy is done. When the command is done,
+the data is on the medium.`
 	c.Examples = []cli.Example{
 		{"iscsi copy iscsi://192.0.2.1/iqn.2026-01.com.example:disk/1 disk.img", "a backup"},
 		{"iscsi copy disk.img iscsi://192.0.2.1/iqn.2026-01.com.example:disk/1", "back again"},
@@ -51,6 +52,7 @@ data is on the medium.`
 			if err := open(*resume); err != nil {
 				return err
 			}
+			j.announce(std.Err)
 			j.progress = newProgress(std.Err, j.size)
 			return j.run(ctx, toDisk)
 		})
@@ -153,6 +155,15 @@ func (j *job) begin(resume bool) (err error) {
 	return nil
 }
 
+// announce notes that the copy has begun: what an interruption leaves looks like the whole thing else. Where no note can be written,
+// the copy is made all the same.
+func (j *job) announce(warn io.Writer) {
+	if err := j.log.write(j.done, j.size); err != nil {
+		fmt.Fprintf(warn, "iscsi: this copy cannot be resumed: %v\n", err)
+		j.log.off = true
+	}
+}
+
 // run copies, and notes how far it came if it does not come to the end.
 func (j *job) run(ctx context.Context, toDisk bool) (err error) {
 	defer func() { err = errors.Join(err, j.file.Close()) }()
@@ -173,7 +184,11 @@ func (j *job) run(ctx context.Context, toDisk bool) (err error) {
 	}
 	if ctx.Err() != nil { // the session is still good
 		err = j.save(context.WithoutCancel(ctx), flush)
-		return errors.Join(fmt.Errorf("interrupted after %s of %s: --resume goes on", bytesize.Format(j.done), bytesize.Format(j.size)), err)
+		text := fmt.Sprintf("interrupted after %s of %s", bytesize.Format(j.done), bytesize.Format(j.size))
+		if err == nil && !j.log.off {
+			text += ": --resume goes on"
+		}
+		return errors.Join(errors.New(text), err)
 	}
 	return err
 }

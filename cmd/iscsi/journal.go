@@ -11,7 +11,10 @@ import (
 )
 
 // journal is a file that tells how far a copy is.
-type journal struct{ path, url string }
+type journal struct {
+	path, url string
+	off       bool // nothing is noted
+}
 
 // note is what is in it.
 type note struct {
@@ -40,6 +43,9 @@ func (l journal) read(size int64) (int64, error) {
 }
 
 func (l journal) write(done, size int64) error {
+	if l.off {
+		return nil
+	}
 	b, err := json.Marshal(note{l.url, size, done})
 	if err != nil {
 		return err

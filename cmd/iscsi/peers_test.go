@@ -153,7 +153,7 @@ func TestResume(t *testing.T) {
 	if err := os.WriteFile(back, part, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := (journal{back + ".progress", srv.URL}).write(9<<20, size); err != nil {
+	if err := (journal{path: back + ".progress", url: srv.URL}).write(9<<20, size); err != nil {
 		t.Fatal(err)
 	}
 	if code, _, errout := runIn(t, "", "copy "+srv.URL+" "+back); code != cli.ExitFailed || !strings.Contains(errout, "--resume") {
