@@ -43,7 +43,8 @@ type InitiatorCHAP struct {
 
 // Redirect sends initiators to another place (RFC 7143, 11.13.5).
 type Redirect struct {
-	// To is the address to log in at. Its tag is not sent.
+	// To is the address to log in at. Its tag is not sent. It may be another portal of
+	// the same server: initiators that come by it are let in.
 	To iscsi.TargetAddress
 
 	// Permanent says that the target has moved for good.

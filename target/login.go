@@ -52,7 +52,7 @@ func (c *conn) authorize(info iscsi.LoginInfo) iscsi.Access {
 	c.target = t
 	settings := t.settings.Load()
 	switch {
-	case settings.redirect != nil:
+	case settings.redirect != nil && !c.cameBy(settings.redirect.To):
 		a.Redirect, a.Status = settings.redirect.To, iscsi.StatusMovedTemporarily
 		a.Redirect.Tag = iscsi.NoTag
 		if settings.redirect.Permanent {
@@ -67,6 +67,13 @@ func (c *conn) authorize(info iscsi.LoginInfo) iscsi.Access {
 	a.CHAP = settings.chapFor(info.InitiatorName)
 	a.TargetAlias = settings.alias
 	return c.join(info, a)
+}
+
+// cameBy reports whether the connection has come by an address: then a redirection to
+// it has been followed.
+func (c *conn) cameBy(to iscsi.TargetAddress) bool {
+	at, err := addrPort(c.nc.LocalAddr())
+	return err == nil && at.String() == to.HostPort()
 }
 
 // identity is who the initiator of a login is.

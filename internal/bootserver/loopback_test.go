@@ -2,15 +2,16 @@ package bootserver_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/bootlun/bootlun/internal/bootserver"
-	"github.com/bootlun/bootlun/internal/peers"
 	"github.com/bootlun/bootlun/target/control"
 )
 
@@ -36,16 +37,16 @@ func loopback(t *testing.T, text string) *running {
 		}
 		l.Close()
 	}
-	r := &running{t: t, dir: t.TempDir(), port: peers.FreePort(t)}
+	r := &running{t: t, dir: t.TempDir(), port: freePort(t)}
 	for i, name := range []string{"a", "b", "c"} {
 		r.write(name, string(make([]byte, (i+1)<<20)))
 	}
 	for _, name := range []string{"node", "backup", "target", "discovery"} {
 		r.write(name+".secret", "secret-of-"+name+"\n")
 	}
-	text = "addr: 127.0.0.1/8\ndhcp: {disabled: true}\nhttpPort: " + peers.FreePort(t) + "\ntftpPort: " + peers.FreePort(t) +
+	text = "addr: 127.0.0.1/8\ndhcp: {disabled: true}\nhttpPort: " + freePort(t) + "\ntftpPort: " + freePort(t) +
 		"\ncontrol: DIR/control.sock\n" + text
-	r.configure(strings.ReplaceAll(text, "PORT2", peers.FreePort(t)))
+	r.configure(strings.ReplaceAll(text, "PORT2", freePort(t)))
 	cfg, err := bootserver.Load(r.path())
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +76,27 @@ func loopback(t *testing.T, text string) *running {
 	r.api = control.NewClient(cfg.Control)
 	t.Cleanup(r.api.Close)
 	return r
+}
+
+// freePort returns a port of loopback that nobody has, nor gets as a connection's own:
+// it is below those.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 1000 {
+		port := strconv.Itoa(20000 + rand.IntN(12000))
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			continue
+		}
+		l.Close()
+		pc, err := net.ListenPacket("udp", "127.0.0.1:"+port)
+		if err == nil {
+			pc.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 func (r *running) path() string { return filepath.Join(r.dir, "serve.yaml") }
