@@ -22,6 +22,7 @@ type fake struct {
 	statSN   uint32
 	expCmdSN uint32
 	window   uint32 // MaxCmdSN is expCmdSN-1 and this
+	damage   bool   // what is sent, after its digest
 }
 
 // script is what a fake target does with one connection; the connection is closed
@@ -36,6 +37,7 @@ type fakes struct {
 	scripts []script
 	access  func(iscsi.LoginInfo) iscsi.Access
 	refuse  func(address string) error // connections, where it returns an error
+	offer   iscsi.Offer                // of the target
 
 	mu    sync.Mutex
 	dials []string // addresses
@@ -69,7 +71,9 @@ func (f *fakes) DialContext(ctx context.Context, _, address string) (net.Conn, e
 
 func (f *fakes) serve(ctx context.Context, nc net.Conn, n int) {
 	conn := iscsi.NewConn(nc)
-	access := func(iscsi.LoginInfo) iscsi.Access { return iscsi.Access{} }
+	access := func(in iscsi.LoginInfo) iscsi.Access {
+		return iscsi.Access{Offer: f.offer, JoinSession: in.TSIH != 0}
+	}
 	if f.access != nil {
 		access = f.access
 	}
@@ -92,6 +96,15 @@ func (f *fakes) serve(ctx context.Context, nc net.Conn, n int) {
 
 func (f *fakes) config() Config {
 	return Config{Initiator: testInitiator, Target: fakeTarget, Portal: "fake", Dialer: f}
+}
+
+// request returns the next PDU, which must be of p's type.
+func (f *fake) request(p iscsi.PDU) error {
+	b, _, err := f.next()
+	if err != nil {
+		return err
+	}
+	return p.Decode(&b)
 }
 
 // next returns the next PDU.
@@ -120,7 +133,19 @@ func (f *fake) reply(p iscsi.PDU, uses bool, data ...[]byte) error {
 	if uses {
 		f.statSN++
 	}
+	if f.damage {
+		return f.damaged(&b, data[0])
+	}
 	return errors.Join(f.WritePDU(&b, nil, data...), f.Flush())
+}
+
+// damaged sends a PDU with a digest that does not match its data.
+func (f *fake) damaged(b *iscsi.BHS, data []byte) error {
+	b.SetDataSegmentLength(len(data))
+	raw := append(b[:], data...)
+	raw = append(raw, make([]byte, -len(data)&3+4)...)
+	_, err := f.NetConn().Write(raw)
+	return err
 }
 
 // good ends a command.

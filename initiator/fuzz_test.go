@@ -34,14 +34,25 @@ func FuzzSession(f *testing.F) {
 		pdu(&iscsi.AsyncMessage{Event: iscsi.AsyncLogout}, ""),
 		pdu(&iscsi.Reject{Reason: iscsi.RejectInvalidField}, data[:48]),
 		pdu(&iscsi.LogoutResponse{ITT: logoutTag}, ""),
+		pdu(&iscsi.DataIn{ITT: tag, DataSN: 3, Acknowledge: true}, data),
+		pdu(&iscsi.SCSIResponse{ITT: tag, ExpDataSN: 2}, ""),
+		pdu(&iscsi.R2T{ITT: tag, R2TSN: 1, DesiredLength: 512}, ""),
+		pdu(&iscsi.AsyncMessage{Event: iscsi.AsyncNegotiate}, ""),
+		pdu(&iscsi.AsyncMessage{Event: iscsi.AsyncSCSI}, string(iscsi.AppendSense(nil, []byte{0x70, 0, 6, 18: 0}))),
+		pdu(&iscsi.TextResponse{ITT: textTag, TTT: iscsi.ReservedTag, Final: true}, "MaxRecvDataSegmentLength=512\x00"),
 	} {
-		f.Add(p, false)
-		f.Add(p, true)
+		for kind := range byte(4) {
+			f.Add(p, kind&1 != 0, kind&2 != 0)
+		}
 	}
-	f.Fuzz(func(t *testing.T, sent []byte, write bool) {
+	f.Fuzz(func(t *testing.T, sent []byte, write, strict bool) {
 		ours, theirs := net.Pipe()
+		params := iscsi.DefaultParams()
+		if strict {
+			params.ErrorRecoveryLevel = 1
+		}
 		s := newNexus(fuzzConfig(), &loggedIn{conn: fuzzConn(ours), result: iscsi.InitiatorResult{
-			Params: iscsi.DefaultParams(), CmdSN: firstCmdSN, MaxCmdSN: firstCmdSN + 7,
+			Params: params, ExpStatSN: 1, CmdSN: firstCmdSN, MaxCmdSN: firstCmdSN + 7,
 		}}, func(iscsi.LUN, scsi.Sense) {})
 		done := make(chan struct{})
 		go func() { // the target: reads whatever comes, sends and leaves

@@ -3,6 +3,7 @@ package initiator
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/bootlun/bootlun/internal/peers"
@@ -72,5 +73,37 @@ func TestISTGT(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// istgt takes several connections a session.
+func TestISTGTConnections(t *testing.T) {
+	cfg := Config{Initiator: testInitiator, Target: peers.ISTGTName + "0", Portal: startISTGT(t), Connections: 2}
+	s := dial(t, cfg)
+	l := openLUN(t, s, 0)
+	t.Logf("%d connections of the %d that istgt allows", s.Connections(), s.Login().Params.MaxConnections)
+	if want := min(2, s.Login().Params.MaxConnections); s.Connections() != want {
+		t.Errorf("%d connections, want %d", s.Connections(), want)
+	}
+	stop, progress := make(chan struct{}), make(chan struct{}, 1)
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			if err := rewrite(l, w, stop, progress); err != nil {
+				t.Errorf("worker %d: %v", w, err)
+			}
+		})
+	}
+	for range 10 {
+		select {
+		case <-progress:
+		case <-soon(t).Done():
+			t.Fatal("no progress")
+		}
+	}
+	close(stop)
+	wg.Wait()
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -6,10 +6,13 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/bootlun/bootlun/initiator"
 	"github.com/bootlun/bootlun/iscsi"
+	"github.com/bootlun/bootlun/scsi"
 	"github.com/bootlun/bootlun/target"
+	"github.com/bootlun/bootlun/target/store"
 	"github.com/bootlun/bootlun/target/targettest"
 )
 
@@ -149,5 +152,49 @@ func TestDamage(t *testing.T) {
 				t.Logf("%d PDUs damaged, %d connections made", n.hits.Load(), n.dials)
 			})
 		}
+	}
+}
+
+// Segments change their length in the midst of a session, at the target's wish.
+func TestRenegotiate(t *testing.T) {
+	srv := serve(t, 0)
+	cfg := config(srv)
+	cfg.Connections = 2
+	l := open(t, cfg)
+	session := l.Session().Login().TSIH
+	load(t, l, 5, func(int) {
+		if err := srv.Renegotiate(session, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	answer, err := l.Session().Negotiate(t.Context(), iscsi.Text{{Key: "SendTargets"}, {Key: "X-org.example.key", Value: "1"}})
+	name, _ := answer.Get("TargetName")
+	if unknown, _ := answer.Get("X-org.example.key"); err != nil || name != srv.Target || unknown != iscsi.NotUnderstood {
+		t.Errorf("%v, %v", answer, err)
+	}
+	if l.Session().Login().TSIH != session {
+		t.Error("another session")
+	}
+}
+
+// What the target says of its own accord is heard without a command.
+func TestTold(t *testing.T) {
+	disk := store.NewMemory(targettest.Size)
+	srv := targettest.NewServer(t, targettest.Options{Config: target.Config{Targets: []*target.Target{
+		{Name: targettest.Name, TellAttentions: true, PortGroup: 1, LUNs: []target.LUN{{Store: disk}}},
+	}}})
+	l := open(t, config(srv))
+	heard := make(chan scsi.Sense, 10)
+	l.OnAttention(func(s scsi.Sense) { heard <- s })
+	if err := srv.SetPortGroup(target.PortGroup{ID: 1, State: scsi.ActiveNonOptimized}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case s := <-heard:
+		if s.Key != scsi.KeyUnitAttention {
+			t.Errorf("heard %v", s)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("heard nothing")
 	}
 }
