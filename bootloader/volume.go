@@ -25,6 +25,8 @@ type Volume struct {
 	FS FileSystem
 	// Name is the kernel's name for it: "sda1", "nvme0n1p1", or the disk's own.
 	Name string
+	// LVM is what makes it of LogicalVolumes; nil for a partition or disk.
+	LVM *LogicalVolume
 }
 
 // Device is the path of the volume's node in /dev.

@@ -100,11 +100,7 @@ func findGRUB(volumes []*Volume, o FindOptions) []Menu {
 		}
 		menus = append(menus, m)
 	}
-	for _, name := range grubPaths {
-		for _, v := range volumes {
-			try(v, name)
-		}
-	}
+	eachPath(volumes, grubPaths, try)
 	if len(menus) > 0 {
 		return menus
 	}
@@ -129,19 +125,46 @@ func findSDBoot(volumes []*Volume, _ FindOptions) []Menu {
 
 func findSyslinux(volumes []*Volume, _ FindOptions) []Menu {
 	var menus []Menu
-	for _, name := range syslinuxPaths {
+	eachPath(volumes, syslinuxPaths, func(v *Volume, name string) {
+		if !v.exists(name) {
+			return
+		}
+		m, err := readSyslinux(v, name)
+		if err != nil {
+			m = Menu{Default: -1, Problems: []error{err}}
+		}
+		menus = append(menus, m)
+	})
+	return menus
+}
+
+// maxSubvolumes bounds in how many of a volume's subvolumes is looked.
+const maxSubvolumes = 32
+
+// eachPath tries every path on every volume; on btrfs also in the subvolumes at its top, one of which is the root of most
+// distributions.
+func eachPath(volumes []*Volume, paths []string, try func(v *Volume, name string)) {
+	for _, name := range paths {
 		for _, v := range volumes {
-			if !v.exists(name) {
-				continue
-			}
-			m, err := readSyslinux(v, name)
-			if err != nil {
-				m = Menu{Default: -1, Problems: []error{err}}
-			}
-			menus = append(menus, m)
+			try(v, name)
 		}
 	}
-	return menus
+	for _, v := range volumes {
+		if v.FS.Type != "btrfs" {
+			continue
+		}
+		top, err := fs.ReadDir(v.Files, ".")
+		if err != nil {
+			continue
+		}
+		for _, dir := range top[:min(len(top), maxSubvolumes)] {
+			for _, name := range paths {
+				if dir.IsDir() && dir.Name() != "boot" && dir.Name() != "EFI" {
+					try(v, path.Join("/", dir.Name(), name))
+				}
+			}
+		}
+	}
 }
 
 // findPlain looks for kernels with their initramfs at /vmlinuz, /boot/vmlinuz and /boot/vmlinuz-VERSION.

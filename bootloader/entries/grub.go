@@ -423,6 +423,8 @@ func (g *grub) locate(name string) (File, error) {
 // grubDevice is GRUB's name for a volume.
 func grubDevice(v *Volume) string {
 	switch {
+	case v.LVM != nil:
+		return "lvmid/" + v.LVM.GroupUUID + "/" + v.LVM.UUID
 	case v.Number == 0:
 		return "hd0"
 	case strings.HasPrefix(v.Type, "0x"):
@@ -433,7 +435,11 @@ func grubDevice(v *Volume) string {
 
 // sameDevice compares but for the number of the disk: there is one.
 func sameDevice(device string, v *Volume) bool {
-	disk, part, _ := strings.Cut(strings.Trim(device, "()"), ",")
+	device = strings.Trim(device, "()")
+	if v.LVM != nil {
+		return device == grubDevice(v) || device == "lvm/"+path.Base(v.Name)
+	}
+	disk, part, _ := strings.Cut(device, ",")
 	if !strings.HasPrefix(disk, "hd") && !strings.HasPrefix(disk, "cd") {
 		return false
 	}

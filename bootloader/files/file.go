@@ -76,8 +76,8 @@ const (
 	maxBlocks  = 256
 )
 
-func newCache(r io.ReaderAt, start, size int64) *cache {
-	return &cache{r: io.NewSectionReader(r, start, size), blocks: make(map[int64][]byte)}
+func newCache(r io.ReaderAt, size int64) *cache {
+	return &cache{r: io.NewSectionReader(r, 0, size), blocks: make(map[int64][]byte)}
 }
 
 func (c *cache) ReadAt(p []byte, off int64) (int, error) {

@@ -25,7 +25,7 @@ var errDamaged = errors.New("the file system is damaged")
 // Open gives the files of a volume of disk. The disk must stay open as long as they are used. Files are read-only and may be used
 // by one goroutine at a time.
 func Open(disk bootloader.Disk, v bootloader.Volume) (fs.FS, error) {
-	r := newCache(disk, v.Start, v.Size)
+	r := newCache(v.Reader(disk), v.Size)
 	if err := plausible(r, v); err != nil {
 		return nil, fmt.Errorf("files of %s: %w", v.Name, err)
 	}

@@ -63,17 +63,24 @@ type Target struct {
 	Type, Params  string
 }
 
-// Create makes a device of one target and gives its name in /dev, such as "dm-0". The UUID says whose it is.
-func (m *Mapper) Create(name, uuid string, t Target) (string, error) {
+// Create makes a device of targets, each of which starts where the one before it ends, and gives its name in /dev, such as "dm-0".
+// The UUID says whose it is.
+func (m *Mapper) Create(name, uuid string, targets ...Target) (string, error) {
 	dev, err := m.call(cmdCreate, name, uuid, 0, nil)
 	if err != nil {
 		return "", err
 	}
-	if _, err = m.call(cmdTableLoad, name, "", 1, encodeTarget(t)); err == nil {
+	var table []byte
+	var lines []string
+	for _, t := range targets {
+		table = append(table, encodeTarget(t)...)
+		lines = append(lines, t.Type+" "+t.Params)
+	}
+	if _, err = m.call(cmdTableLoad, name, "", uint32(len(targets)), table); err == nil {
 		_, err = m.call(cmdSuspend, name, "", 0, nil)
 	}
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("map %s to %q: %w", name, t.Type+" "+t.Params, err), m.Remove(name))
+		return "", errors.Join(fmt.Errorf("map %s to %q: %w", name, lines, err), m.Remove(name))
 	}
 	return fmt.Sprintf("dm-%d", unix.Minor(binary.NativeEndian.Uint64(dev[devAt:]))), nil
 }

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/bootlun/bootlun/bootloader"
 	"github.com/bootlun/bootlun/bootloader/entries"
-	"github.com/bootlun/bootlun/bootloader/files"
 	"github.com/bootlun/bootlun/bootloader/kexec"
 	"github.com/bootlun/bootlun/bootloader/menu"
 	"github.com/bootlun/bootlun/ibft"
@@ -105,69 +103,6 @@ func titles(found entries.Menu) string {
 		all = append(all, fmt.Sprintf("%d %q", i, e))
 	}
 	return strings.Join(all, ", ")
-}
-
-// openVolumes opens all volumes with files on them. One that cannot be read is
-// passed over: another may have what is looked for.
-func (m *machine) openVolumes(ctx context.Context) ([]*entries.Volume, error) {
-	scanned, err := bootloader.Scan(m.own.lun)
-	if err != nil {
-		return nil, err
-	}
-	var volumes []*entries.Volume
-	for _, v := range scanned {
-		if v.FS.Type != "vfat" && !v.FS.CanHoldRoot() {
-			continue
-		}
-		open, err := files.Open(m.own.lun, v)
-		if err != nil {
-			m.log.Debug("mounting instead", "error", err)
-			if open, err = m.mountVolume(ctx, v.Number); err != nil {
-				m.log.Warn("a volume cannot be read", "volume", v.String(), "error", err)
-				continue
-			}
-		}
-		volumes = append(volumes, &entries.Volume{Volume: v, Files: open})
-	}
-	return volumes, nil
-}
-
-// mountVolume has Linux read a volume, over a session of its own.
-func (m *machine) mountVolume(ctx context.Context, number int) (*bootloader.MountedFiles, error) {
-	if len(m.paths) == 0 {
-		if _, err := logIn(ctx, m); err != nil {
-			return nil, err
-		}
-	}
-	if m.disk.Device == "" {
-		if _, err := waitDisk(ctx, m); err != nil {
-			return nil, err
-		}
-	}
-	device, err := os.Open(m.disk.Device)
-	if err != nil {
-		return nil, err
-	}
-	defer device.Close()
-	disk := bootloader.Disk{ReaderAt: device, Size: m.disk.Size, SectorSize: m.disk.SectorSize, Name: m.disk.Name}
-	scanned, err := bootloader.Scan(disk)
-	if err != nil {
-		return nil, err
-	}
-	for _, v := range scanned {
-		if v.Number != number {
-			continue
-		}
-		if err := m.loadModule(ctx, "fs-"+v.FS.Type); err != nil {
-			return nil, err
-		}
-		mounted, err := bootloader.MountFiles(ctx, v, filepath.Join("/run/bootlun/volumes", strconv.Itoa(number)))
-		if err == nil {
-			m.own.mounted = append(m.own.mounted, mounted)
-		}
-		return mounted, err
-	}
-	return nil, fmt.Errorf("%s has no partition %d", m.disk.Device, number)
 }
 
 // startOwnKernel lets the user choose, loads what was chosen, or the next one

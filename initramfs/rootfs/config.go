@@ -66,7 +66,7 @@ type DebianConfig struct {
 	Hostname string   // "" means debian
 	Label    string   // of the file system, up to 16 bytes; "" means bootlun-debian
 	Suite    string   // "" means bookworm, Debian 12
-	Mirror   string   // a URL or a sources.list line; "" means mmdebstrap's own choice
+	Mirror   string   // a URL or lines of a sources.list; "" means mmdebstrap's own choice
 	Packages []string // to be installed besides [DebianPackages]
 
 	// RootPassword lets root log in on the console; "" locks the account.
@@ -77,7 +77,10 @@ type DebianConfig struct {
 	// SelfBooting adds a kernel, an initramfs with open-iscsi and GRUB for
 	// BIOS, so that the image boots by itself from a disk or an iSCSI LUN.
 	SelfBooting bool
-	// Dracut, with SelfBooting, has dracut make the initramfs; otherwise it is
+	// Source adds the kernel and the initramfs, and no boot loader: what an
+	// installer copies to a disk of its own.
+	Source bool `json:",omitempty"`
+	// Dracut, with SelfBooting or Source, has dracut make the initramfs; otherwise it is
 	// Debian's usual initramfs-tools.
 	Dracut bool
 

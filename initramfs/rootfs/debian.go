@@ -181,7 +181,7 @@ func (b *debianBuild) arguments() []string {
 	}
 	args = append(args, b.Suite, "-")
 	if b.Mirror != "" {
-		args = append(args, b.Mirror)
+		args = append(args, strings.Split(b.Mirror, "\n")...)
 	}
 	return args
 }

@@ -16,7 +16,7 @@ func (b *debianBuild) tree() []entry {
 	if b.Autologin {
 		tree = append(tree, text("etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf", autologin))
 	}
-	if !b.SelfBooting {
+	if !b.SelfBooting && !b.Source {
 		return tree
 	}
 	if b.XenHost {
@@ -26,12 +26,17 @@ func (b *debianBuild) tree() []entry {
 			text("etc/initramfs-tools/conf.d/modules", "MODULES=list\n"),
 			text("etc/initramfs-tools/modules", "virtio_pci\nvirtio_blk\next4\n"))
 	}
-	tree = append(tree, text("boot/grub/grub.cfg", fmt.Sprintf(grubConfig, b.id.filesystem, b.byTable())))
+	if b.SelfBooting {
+		tree = append(tree, text("boot/grub/grub.cfg", fmt.Sprintf(grubConfig, b.id.filesystem, b.byTable())))
+	}
 	if b.Dracut {
 		return append(tree, text("etc/dracut.conf.d/bootlun.conf", dracutConfig))
 	}
+	tree = append(tree, text("etc/iscsi/iscsi.initramfs", iscsiInitramfs))
+	if b.Source {
+		return tree
+	}
 	return append(tree,
-		text("etc/iscsi/iscsi.initramfs", iscsiInitramfs),
 		// So that fsck is on board, as on an installed system: where the image
 		// is made, its file system's UUID leads to no device.
 		text("etc/initramfs-tools/conf.d/root", "FSTYPE=ext4\n"))

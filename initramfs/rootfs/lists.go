@@ -78,7 +78,7 @@ func (b *debianBuild) packages() []string {
 	switch {
 	case b.XenHost:
 		packages = append(packages, debianXen[:]...)
-	case b.SelfBooting:
+	case b.SelfBooting, b.Source:
 		packages = append(packages, debianBoot[:]...)
 		if b.Dracut {
 			packages = append(packages, debianDracut[:]...)

@@ -76,3 +76,14 @@ func (g *guest) seesRootOnLUN() {
 	g.expect("^" + regexp.QuoteMeta(scenario.TargetName))
 	g.expect(g.prompt)
 }
+
+// seesTable looks for the lab's table in the kernel.
+func (g *guest) seesTable() {
+	g.t.Helper()
+	names := g.run("cd /sys/firmware/ibft && cat acpi_header/oem_table_id initiator/initiator-name target0/target-name")
+	for _, want := range []string{"bootlun", scenario.InitiatorName, scenario.TargetName} {
+		if !slices.Contains(names, want) { // the kernel may print lines of its own between
+			g.t.Errorf("the machine's table says %q, want %q among them", names, want)
+		}
+	}
+}

@@ -36,6 +36,8 @@ type Root struct {
 	Up *regexp.Regexp
 	// Disc says that Path is an ISO image, for a CD-ROM drive.
 	Disc bool
+	// Quiet says that its own kernel tells the console nothing of how it boots.
+	Quiet bool
 }
 
 // The names of the roots that Root makes; any other name is a file's path.

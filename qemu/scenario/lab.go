@@ -131,10 +131,10 @@ func (l Lab) marks() []Mark {
 		return KernelMarks(l.Root.Up)
 	}
 	if l.OwnKernel {
-		return OwnKernelMarks(l.Root.Up)
+		return OwnKernelMarks(l.Root)
 	}
 	if l.BootSector {
-		return BootSectorMarks(l.Root.Up)
+		return BootSectorMarks(l.Root)
 	}
 	return ImageMarks(l.Root.Up)
 }

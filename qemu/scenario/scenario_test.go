@@ -72,6 +72,11 @@ func boot(t *testing.T, lab scenario.Lab) (*scenario.Running, context.Context) {
 // start switches a lab's machine on. It ends with the test.
 func start(t *testing.T, lab scenario.Lab) (*scenario.Running, context.Context) {
 	t.Helper()
+	return startWithin(t, lab, timeout)
+}
+
+func startWithin(t *testing.T, lab scenario.Lab, timeout time.Duration) (*scenario.Running, context.Context) {
+	t.Helper()
 	// The test's own context ends before its clean-up, which stops the machine.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), timeout)
 	t.Cleanup(cancel)

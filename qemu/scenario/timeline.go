@@ -134,19 +134,19 @@ func ImageMarks(system *regexp.Regexp) []Mark {
 
 // OwnKernelMarks are the marks of a boot by our image that starts the LUN's own
 // kernel, whose initramfs then brings up the root.
-func OwnKernelMarks(system *regexp.Regexp) []Mark {
-	return handoffMarks(system, "entries", "read", "load", "kexec")
+func OwnKernelMarks(root Root) []Mark {
+	return handoffMarks(root, "entries", "read", "load", "kexec")
 }
 
 // BootSectorMarks are the marks of a boot by our image that runs the LUN's boot
 // sector and starts the kernel that this loads.
-func BootSectorMarks(system *regexp.Regexp) []Mark {
-	return handoffMarks(system, "boot sector", "load", "kexec")
+func BootSectorMarks(root Root) []Mark {
+	return handoffMarks(root, "boot sector", "load", "kexec")
 }
 
 // handoffMarks are those of a boot by our image that goes on from the login by
 // the given steps to another kernel.
-func handoffMarks(system *regexp.Regexp, steps ...string) []Mark {
+func handoffMarks(root Root, steps ...string) []Mark {
 	marks := []Mark{
 		{Phase: "firmware", Event: kind(netboot.DHCPDiscover)},
 		{Phase: "dhcp", Event: kind(netboot.DHCPAck)},
@@ -154,7 +154,10 @@ func handoffMarks(system *regexp.Regexp, steps ...string) []Mark {
 	}
 	marks = append(marks, stepMarks("kernel", "hardware", "table", "network", "login")...)
 	marks = append(marks, stepMarks(steps...)...)
-	return append(marks, distributionBoot(system)...)
+	if root.Quiet {
+		return append(marks, Mark{Phase: "system", Line: root.Up.MatchString})
+	}
+	return append(marks, distributionBoot(root.Up)...)
 }
 
 // stepMarks are the lines by which our init tells that its steps have ended.
