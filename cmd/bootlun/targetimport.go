@@ -30,10 +30,19 @@ func (c *targetImportCommand) Run(k *kong.Kong) error {
 	if err != nil {
 		return err
 	}
-	text, err := yaml.Marshal(struct {
+	type settings struct {
+		DiscoveryCHAP *control.CHAP `yaml:"discoveryChap"`
+	}
+	out := struct {
+		ISCSI   *settings                 `yaml:"iscsi,omitempty"`
+		ISNS    *control.ISNS             `yaml:"isns,omitempty"`
 		Targets []control.Target          `yaml:"targets"`
 		Disks   map[string]control.Medium `yaml:"disks,omitempty"`
-	}{r.Targets, r.Disks})
+	}{nil, r.ISNS, r.Targets, r.Disks}
+	if r.DiscoveryCHAP != nil {
+		out.ISCSI = &settings{r.DiscoveryCHAP}
+	}
+	text, err := yaml.Marshal(out)
 	if err != nil {
 		return err
 	}

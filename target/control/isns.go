@@ -22,13 +22,13 @@ type ISNS struct {
 	Servers []string `yaml:"servers" json:"servers"`
 	// Entity is the name under which the targets are registered, which no other
 	// machine has; without it, this machine's host name.
-	Entity string `yaml:"entity" json:"entity"`
+	Entity string `yaml:"entity,omitempty" json:"entity"`
 	// Period is how long a server keeps the registration unless it is renewed,
 	// which happens twice in that time; 0 means 10 minutes.
-	Period Duration `yaml:"period" json:"period"`
+	Period Duration `yaml:"period,omitempty" json:"period"`
 	// EventPort is the TCP port, at the addresses of the portals, at which servers
 	// may inquire whether the machine still is there; 0 means none.
-	EventPort uint16 `yaml:"eventPort" json:"eventPort,omitempty"`
+	EventPort uint16 `yaml:"eventPort,omitempty" json:"eventPort,omitempty"`
 }
 
 const (

@@ -20,28 +20,48 @@ func (r *reader) ctl(path string, text []byte) error {
 			auth[s.arg(0)] = s
 		case "lun":
 			luns[s.arg(0)] = s
-		case "target":
-		case "portal-group":
-			r.ctlPortals(s)
+		case "target", "portal-group":
+		case "isns-server":
+			r.nameServer(s.arg(0))
 		default:
 			r.notCarried(s, "a setting of the whole server")
 		}
 	}
 	for _, s := range lines {
-		if s.words[0] == "target" {
+		switch s.words[0] {
+		case "target":
 			r.ctlTarget(s, auth, luns)
+		case "portal-group":
+			r.ctlPortals(s, auth)
 		}
 	}
 	return nil
 }
 
-func (r *reader) ctlPortals(group *statement) {
+func (r *reader) ctlPortals(group *statement, auth map[string]*statement) {
 	for _, s := range group.body {
 		switch {
 		case s.words[0] == "discovery-auth-group" && s.arg(0) == "no-authentication":
+		case s.words[0] == "discovery-auth-group" && auth[s.arg(0)] != nil:
+			r.ctlDiscovery(auth[s.arg(0)])
 		case s.words[0] == "listen" && (s.arg(0) == "0.0.0.0" || s.arg(0) == "[::]"):
 		default:
-			r.notCarried(s, "set addr and iscsiPort of the server")
+			r.notCarried(s, "say it in iscsi: portals")
+		}
+	}
+}
+
+// ctlDiscovery reads what discovery sessions must prove.
+func (r *reader) ctlDiscovery(group *statement) {
+	for _, s := range group.body {
+		switch s.words[0] {
+		case "chap", "chap-mutual":
+			r.discoveryUser(s, false, s.arg(0), s.arg(1))
+			if s.words[0] == "chap-mutual" {
+				r.discoveryUser(s, true, s.arg(2), s.arg(3))
+			}
+		default:
+			r.at(s, "%s of discovery is not carried over: initiators see the targets that they may use", s.words[0])
 		}
 	}
 }
@@ -98,9 +118,9 @@ func (r *reader) ctlAuth(t *control.Target, s *statement) {
 			r.allow(t, s, nobody)
 		}
 	case "chap", "chap-mutual":
-		r.user(t, s, false, s.arg(0), s.arg(1))
+		r.user(&t.CHAP, t.Name, s, false, s.arg(0), s.arg(1))
 		if s.words[0] == "chap-mutual" {
-			r.user(t, s, true, s.arg(2), s.arg(3))
+			r.user(&t.CHAP, t.Name, s, true, s.arg(2), s.arg(3))
 		}
 	case "initiator-name", "initiator-portal":
 		r.allow(t, s, s.arg(0))
@@ -144,7 +164,7 @@ func (r *reader) ctlLUN(t *control.Target, at *statement, luns map[string]*state
 				return
 			}
 		case "device-type":
-			if v != "disk" && v != "direct" && v != "0" {
+			if l.CDROM = v == "cd" || v == "cdrom" || v == "dvd" || v == "dvdrom" || v == "5"; !l.CDROM && v != "disk" && v != "direct" && v != "0" {
 				r.notCarried(of, "it is a "+v+", not a disk")
 				return
 			}

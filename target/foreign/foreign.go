@@ -30,8 +30,11 @@ const (
 type Result struct {
 	Targets []control.Target
 	Disks   map[string]control.Medium // that several LUNs are
-	Secrets []SecretFile              // that Targets name
-	Notes   []Note
+	// DiscoveryCHAP is what discovery sessions must prove, nil if nothing.
+	DiscoveryCHAP *control.CHAP
+	ISNS          *control.ISNS // nil: nobody is told of the targets
+	Secrets       []SecretFile  // that Targets name
+	Notes         []Note
 }
 
 // SecretFile is a file that is to be written, readable by its owner alone.
@@ -112,8 +115,8 @@ func detect(path string, text []byte) Format {
 // reader makes a Result.
 type reader struct {
 	Result
-	secrets string
-	oneUser bool // users are those of one initiator each: let no other be one
+	secrets   string
+	discovery control.CHAP
 }
 
 // at notes something about a line.
@@ -126,22 +129,35 @@ func (r *reader) notCarried(s *statement, why string) {
 	r.at(s, "%s is not carried over: %s", s.words[0], why)
 }
 
-// user adds a CHAP user for initiators, or sets the one by which the target proves
-// itself.
-func (r *reader) user(t *control.Target, s *statement, reverse bool, name, secret string) {
-	field, value, which := &t.CHAPName, &t.CHAPSecret, "user"
+// user adds a CHAP user for the initiators of something, or sets the one by which
+// the target proves itself.
+func (r *reader) user(c *control.CHAP, of string, s *statement, reverse bool, name, secret string) {
+	field, value := &c.CHAPName, &c.CHAPSecret
 	if reverse {
-		field, value, which = &t.ReverseCHAPName, &t.ReverseCHAPSecret, "mutual CHAP user"
+		field, value = &c.ReverseCHAPName, &c.ReverseCHAPSecret
 	}
 	switch {
 	case *field == "":
 		*field, *value = name, iscsi.Secret(secret)
 	case *field == name:
-	case reverse || r.oneUser:
-		r.at(s, "%s %q of %s is not carried over: a target has one, and %q comes first", which, name, t.Name, *field)
-	case !slices.ContainsFunc(t.CHAPUsers, func(u control.User) bool { return u.Name == name }):
-		t.CHAPUsers = append(t.CHAPUsers, control.User{Name: name, Secret: iscsi.Secret(secret)})
+	case reverse:
+		r.at(s, "mutual CHAP user %q of %s is not carried over: there is one, and %q comes first", name, of, *field)
+	case !slices.ContainsFunc(c.CHAPUsers, func(u control.User) bool { return u.Name == name }):
+		c.CHAPUsers = append(c.CHAPUsers, control.User{Name: name, Secret: iscsi.Secret(secret)})
 	}
+}
+
+// discoveryUser is user for discovery sessions.
+func (r *reader) discoveryUser(s *statement, reverse bool, name, secret string) {
+	r.user(&r.discovery, "discovery", s, reverse, name, secret)
+}
+
+// nameServer has an iSNS server be told of the targets.
+func (r *reader) nameServer(address string) {
+	if r.ISNS == nil {
+		r.ISNS = new(control.ISNS)
+	}
+	r.ISNS.Servers = append(r.ISNS.Servers, address)
 }
 
 // allow lets initiators in by name or address. Other limits are noted, and keep the
@@ -219,9 +235,14 @@ func (t targetLine) settle(r *reader) {
 		t.AllowedInitiators = []string{nobody}
 		r.at(t.at, "%s lets nobody in until allowedInitiators says who", t.Name)
 	}
-	if t.ReverseCHAPName != "" && t.CHAPName == "" {
-		r.at(t.at, "mutual CHAP of %s is not carried over: it has no user for the initiator to be", t.Name)
-		t.ReverseCHAPName, t.ReverseCHAPSecret = "", ""
+	r.oneWay(&t.CHAP, t.Name, t.at)
+}
+
+// oneWay takes mutual CHAP away where initiators need not prove anything.
+func (r *reader) oneWay(c *control.CHAP, of string, at *statement) {
+	if c.ReverseCHAPName != "" && c.CHAPName == "" {
+		r.at(at, "mutual CHAP of %s is not carried over: it has no user for the initiator to be", of)
+		c.ReverseCHAPName, c.ReverseCHAPSecret = "", ""
 	}
 }
 
@@ -251,14 +272,24 @@ func (r *reader) secretFiles() {
 		r.Secrets = append(r.Secrets, SecretFile{*file, *secret})
 		*secret = ""
 	}
+	all := func(name string, c *control.CHAP) {
+		move(name, ".secret", &c.CHAPSecret, &c.CHAPSecretFile)
+		for j := range c.CHAPUsers {
+			u := &c.CHAPUsers[j]
+			move(name, fmt.Sprintf(".secret-%d", j+2), &u.Secret, &u.SecretFile)
+		}
+		move(name, ".reverse-secret", &c.ReverseCHAPSecret, &c.ReverseCHAPSecretFile)
+	}
 	for i := range r.Targets {
 		t := &r.Targets[i]
-		move(t.Name, ".secret", &t.CHAPSecret, &t.CHAPSecretFile)
-		for j := range t.CHAPUsers {
-			u := &t.CHAPUsers[j]
-			move(t.Name, fmt.Sprintf(".secret-%d", j+2), &u.Secret, &u.SecretFile)
+		all(t.Name, &t.CHAP)
+		for j := range t.InitiatorCHAP {
+			all(t.Name+"."+t.InitiatorCHAP[j].Initiator, &t.InitiatorCHAP[j].CHAP)
 		}
-		move(t.Name, ".reverse-secret", &t.ReverseCHAPSecret, &t.ReverseCHAPSecretFile)
+	}
+	if r.discovery.CHAPName != "" {
+		all("discovery", &r.discovery)
+		r.DiscoveryCHAP = &r.discovery
 	}
 }
 

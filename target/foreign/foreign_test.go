@@ -26,9 +26,11 @@ func TestRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			text, err := yaml.Marshal(struct {
-				Targets []control.Target
-				Disks   map[string]control.Medium `yaml:",omitempty"`
-			}{r.Targets, r.Disks})
+				Targets       []control.Target
+				Disks         map[string]control.Medium `yaml:",omitempty"`
+				DiscoveryCHAP *control.CHAP             `yaml:",omitempty"`
+				ISNS          *control.ISNS             `yaml:",omitempty"`
+			}{r.Targets, r.Disks, r.DiscoveryCHAP, r.ISNS})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -108,7 +110,11 @@ func FuzzRead(f *testing.F) {
 				continue
 			}
 			for _, target := range r.Targets {
-				if target.CHAPSecret != "" || target.ReverseCHAPSecret != "" {
+				secrets := string(target.CHAPSecret + target.ReverseCHAPSecret)
+				for _, i := range target.InitiatorCHAP {
+					secrets += string(i.CHAPSecret + i.ReverseCHAPSecret)
+				}
+				if secrets != "" {
 					t.Errorf("a secret in %+v", target)
 				}
 			}

@@ -25,10 +25,16 @@ func (r *reader) iet(path string, text []byte) error {
 		case s.words[0] == "Target":
 			t, at = &control.Target{Name: s.arg(0)}, s
 			all = append(all, targetLine{t, at})
-		case t == nil:
-			r.notCarried(s, "a setting of the whole server")
-		default:
+		case t != nil:
 			r.ietSetting(t, s)
+		case s.words[0] == "IncomingUser":
+			r.discoveryUser(s, false, s.arg(0), s.arg(1))
+		case s.words[0] == "OutgoingUser":
+			r.discoveryUser(s, true, s.arg(0), s.arg(1))
+		case s.words[0] == "iSNSServer":
+			r.nameServer(s.arg(0))
+		default:
+			r.notCarried(s, "a setting of the whole server")
 		}
 	}
 	if err := r.ietAccess(filepath.Dir(path), all); err != nil {
@@ -45,13 +51,13 @@ func (r *reader) ietSetting(t *control.Target, s *statement) {
 	case "Alias":
 		t.Alias = strings.Join(s.words[1:], " ")
 	case "IncomingUser":
-		r.user(t, s, false, s.arg(0), s.arg(1))
+		r.user(&t.CHAP, t.Name, s, false, s.arg(0), s.arg(1))
 	case "OutgoingUser":
-		r.user(t, s, true, s.arg(0), s.arg(1))
+		r.user(&t.CHAP, t.Name, s, true, s.arg(0), s.arg(1))
 	case "Lun":
 		r.ietLUN(t, s)
 	default:
-		r.notCarried(s, "ours negotiates what the initiator asks for")
+		r.notCarried(s, "ours has such settings for the whole server (iscsi), and negotiates what the initiator asks for")
 	}
 }
 

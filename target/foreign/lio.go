@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/bootlun/bootlun/target/control"
@@ -11,7 +13,8 @@ import (
 
 // What saveconfig.json says, as far as ours can.
 type lioConfig struct {
-	StorageObjects []lioStore `json:"storage_objects"`
+	Modules        []lioModule `json:"fabric_modules"`
+	StorageObjects []lioStore  `json:"storage_objects"`
 	Targets        []struct {
 		Fabric string   `json:"fabric"`
 		WWN    string   `json:"wwn"`
@@ -38,15 +41,27 @@ type lioTPG struct {
 		Index         int    `json:"index"`
 		StorageObject string `json:"storage_object"`
 	} `json:"luns"`
-	NodeACLs []struct {
-		NodeWWN string `json:"node_wwn"`
-		lioUser
-		MappedLUNs []lioMapping `json:"mapped_luns"`
-	} `json:"node_acls"`
-	Portals []struct {
+	NodeACLs   []lioACL          `json:"node_acls"`
+	Parameters map[string]string `json:"parameters"`
+	Portals    []struct {
 		Address string `json:"ip_address"`
 		Port    int    `json:"port"`
 	} `json:"portals"`
+}
+
+type lioModule struct {
+	Name         string `json:"name"`
+	Enabled      bool   `json:"discovery_enable_auth"`
+	User         string `json:"discovery_userid"`
+	Password     string `json:"discovery_password"`
+	MutualUser   string `json:"discovery_mutual_userid"`
+	MutualSecret string `json:"discovery_mutual_password"`
+}
+
+type lioACL struct {
+	NodeWWN string `json:"node_wwn"`
+	lioUser
+	MappedLUNs []lioMapping `json:"mapped_luns"`
 }
 
 type lioMapping struct {
@@ -84,7 +99,7 @@ func (r *reader) lio(path string, text []byte) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	f := lioFile{path, text}
-	r.oneUser = true
+	r.lioDiscovery(f, c.Modules)
 	stores := make(map[string]*lioStore)
 	for i := range c.StorageObjects {
 		s := &c.StorageObjects[i]
@@ -109,84 +124,175 @@ func (r *reader) lio(path string, text []byte) error {
 
 func (r *reader) lioTPG(f lioFile, at *statement, name string, g *lioTPG, stores map[string]*lioStore) {
 	t := &control.Target{Name: name}
-	if g.Enable != nil && !*g.Enable {
-		r.at(at, "%s is disabled: it lets nobody in", name)
-		r.allow(t, at, nobody)
-	}
 	for _, l := range g.LUNs {
 		r.lioLUN(f, t, l.Index, l.StorageObject, stores)
 	}
 	authenticates, open := truth(g.Attributes["authentication"]), truth(g.Attributes["generate_node_acls"])
-	if authenticates && open {
-		r.lioUser(f, t, g.lioUser)
-	}
-	if !open && len(g.NodeACLs) == 0 {
+	switch {
+	case open:
+		r.lioOpen(f, at, t, g)
+	case len(g.NodeACLs) == 0:
 		r.allow(t, at, nobody)
+	default:
+		r.lioMapped(f, at, t, g.NodeACLs)
 	}
-	for i := range g.NodeACLs {
-		acl := &g.NodeACLs[i]
-		where := f.where(acl.NodeWWN, acl.NodeWWN)
-		seesAll := r.lioMapped(where, acl.NodeWWN, t, acl.MappedLUNs)
-		switch {
-		case !open && seesAll:
-			r.allow(t, where, acl.NodeWWN)
-		case !seesAll: // also where all others are let in: ours cannot keep one out
-			r.allow(t, where, nobody)
-		}
-		if authenticates {
-			r.lioUser(f, t, acl.lioUser)
-		}
+	if authenticates {
+		r.lioUsers(f, at, t, g, open)
 	}
-	if authenticates && t.CHAPName == "" {
-		r.at(at, "%s asks for CHAP, but has no user", name)
-		t.AllowedInitiators = nil
-		r.allow(t, at, nobody)
-	}
-	if truth(g.Attributes["demo_mode_write_protect"]) && open && len(g.NodeACLs) == 0 {
-		r.at(at, "%s is read-only in demo mode, and its LUNs become read-only", name)
-		for i := range t.LUNs {
-			t.LUNs[i].ReadOnly = true
-		}
+	r.lioParameters(at, t, g.Parameters)
+	if g.Enable != nil && !*g.Enable {
+		r.at(at, "%s is disabled: it lets nobody in", name)
+		shut(t)
 	}
 	for _, p := range g.Portals {
 		if p.Address != "0.0.0.0" && p.Address != "[::0]" && p.Address != "::0" || p.Port != 3260 {
-			r.at(f.where(p.Address, p.Address), "portal %s port %d is not carried over: set addr and iscsiPort of the server", p.Address, p.Port)
+			r.at(f.where(p.Address, p.Address), "portal %s port %d is not carried over: say it in iscsi: portals", p.Address, p.Port)
 		}
 	}
 	r.add(t, at)
 }
 
-// lioMapped tells whether an initiator may see all LUNs of the target. One that may
-// not cannot be let in: ours shows the same to all.
-func (r *reader) lioMapped(where *statement, node string, t *control.Target, mapped []lioMapping) bool {
-	sees := make(map[int]bool)
-	for _, m := range mapped {
-		sees[m.TPGLUN] = true
-		if m.Index != m.TPGLUN {
-			r.at(where, "%s knows LUN %d as %d: that is not carried over", node, m.TPGLUN, m.Index)
-		}
-		for i := range t.LUNs {
-			if l := &t.LUNs[i]; l.Number == m.TPGLUN && m.WriteProtect && !l.ReadOnly {
-				r.at(where, "%s may not write to LUN %d, and nobody may now", node, l.Number)
-				l.ReadOnly = true
+// lioOpen is a target in demo mode, which anybody may use whole. Of an initiator
+// that has an ACL of less, ours could keep out nobody but that one.
+func (r *reader) lioOpen(f lioFile, at *statement, t *control.Target, g *lioTPG) {
+	for i := range g.NodeACLs {
+		acl := &g.NodeACLs[i]
+		for _, l := range t.LUNs {
+			if m := acl.mapping(l.Number); m == nil || m.Index != m.TPGLUN || m.WriteProtect && !l.ReadOnly {
+				r.at(f.where(acl.NodeWWN, acl.NodeWWN), "%s may use less of LUN %d than all others may: say with access who the others are", acl.NodeWWN, l.Number)
+				r.allow(t, at, nobody)
 			}
 		}
 	}
-	for _, l := range t.LUNs {
-		if !sees[l.Number] {
-			r.at(where, "%s may not see LUN %d, so that it is not let in: give it a target of its own", node, l.Number)
-			return false
+	if truth(g.Attributes["demo_mode_write_protect"]) && len(g.NodeACLs) == 0 {
+		r.at(at, "%s is read-only in demo mode, and its LUNs become read-only", t.Name)
+		for i := range t.LUNs {
+			t.LUNs[i].ReadOnly = true
 		}
 	}
-	return true
 }
 
-func (r *reader) lioUser(f lioFile, t *control.Target, u lioUser) {
+// mapping is what an initiator has of a LUN, nil if nothing.
+func (a *lioACL) mapping(number int) *lioMapping {
+	for i := range a.MappedLUNs {
+		if a.MappedLUNs[i].TPGLUN == number {
+			return &a.MappedLUNs[i]
+		}
+	}
+	return nil
+}
+
+// lioMapped gives each initiator the LUNs that are mapped to it, by the numbers by
+// which it knows them.
+func (r *reader) lioMapped(f lioFile, at *statement, t *control.Target, acls []lioACL) {
+	disks := make(map[int]control.LUN)
+	for _, l := range t.LUNs {
+		disks[l.Number] = l
+	}
+	t.LUNs = nil
+	of, users := make(map[int]int), make(map[int][]control.Rule) // the disk, and who may use it, by a LUN's number
+	for i := range acls {
+		acl := &acls[i]
+		where := f.where(acl.NodeWWN, acl.NodeWWN)
+		r.allow(t, where, acl.NodeWWN)
+		for _, m := range acl.MappedLUNs {
+			l, ok := disks[m.TPGLUN]
+			disk, taken := of[m.Index]
+			switch {
+			case !ok: // which is noted already
+				continue
+			case taken && disk != m.TPGLUN:
+				r.at(where, "LUN %d of %s is not carried over: for others LUN %d is another disk; give it a target of its own", m.Index, acl.NodeWWN, m.Index)
+				continue
+			}
+			if of[m.Index] = m.TPGLUN; m.WriteProtect && !l.ReadOnly {
+				r.at(where, "%s may not write to LUN %d, and nobody may now", acl.NodeWWN, m.Index)
+				l.ReadOnly = true
+				disks[m.TPGLUN] = l
+			}
+			users[m.Index] = append(users[m.Index], control.Rule{Initiator: strings.ToLower(acl.NodeWWN)})
+		}
+	}
+	used := make(map[int]bool)
+	for _, number := range slices.Sorted(maps.Keys(of)) {
+		l := disks[of[number]]
+		used[of[number]] = true
+		if l.Number = number; len(users[number]) < len(acls) {
+			l.Access = users[number]
+		}
+		t.LUNs = append(t.LUNs, l)
+	}
+	for _, number := range slices.Sorted(maps.Keys(disks)) {
+		if !used[number] {
+			r.at(at, "LUN %d of %s is not carried over: it is mapped to nobody", number, t.Name)
+		}
+	}
+}
+
+// lioUsers reads what initiators must prove: each its own, and where others are let in
+// those the target's.
+func (r *reader) lioUsers(f lioFile, at *statement, t *control.Target, g *lioTPG, open bool) {
+	if open {
+		r.lioUser(f, &t.CHAP, t.Name, g.lioUser)
+		if t.CHAPName == "" {
+			r.at(at, "%s asks for CHAP, but has no user", t.Name)
+			t.AllowedInitiators = nil
+			r.allow(t, at, nobody)
+		}
+	}
+	for i := range g.NodeACLs {
+		acl := &g.NodeACLs[i]
+		name := strings.ToLower(acl.NodeWWN)
+		own := control.InitiatorCHAP{Initiator: name}
+		if r.lioUser(f, &own.CHAP, acl.NodeWWN, acl.lioUser); own.CHAPName != "" {
+			t.InitiatorCHAP = append(t.InitiatorCHAP, own)
+			continue
+		}
+		r.at(f.where(acl.NodeWWN, acl.NodeWWN), "%s must prove who it is, but has no user: it is not let in", acl.NodeWWN)
+		t.AllowedInitiators = slices.DeleteFunc(t.AllowedInitiators, func(n string) bool { return n == name })
+		r.allow(t, at, nobody)
+	}
+}
+
+func (r *reader) lioUser(f lioFile, c *control.CHAP, of string, u lioUser) {
 	if u.User != "" {
-		r.user(t, f.where("chap_userid", u.User), false, u.User, u.Password)
+		r.user(c, of, f.where("chap_userid", u.User), false, u.User, u.Password)
 	}
 	if u.MutualUser != "" {
-		r.user(t, f.where("chap_mutual_userid", u.MutualUser), true, u.MutualUser, u.MutualSecret)
+		r.user(c, of, f.where("chap_mutual_userid", u.MutualUser), true, u.MutualUser, u.MutualSecret)
+	}
+	r.oneWay(c, of, f.where("chap_mutual_userid", u.MutualUser))
+}
+
+// lioParameters notes the parameters that somebody has set.
+func (r *reader) lioParameters(at *statement, t *control.Target, set map[string]string) {
+	usual := map[string]string{
+		"MaxConnections": "1", "InitialR2T": "Yes", "ImmediateData": "Yes", "MaxRecvDataSegmentLength": "8192",
+		"MaxXmitDataSegmentLength": "262144", "MaxBurstLength": "262144", "FirstBurstLength": "65536", "DefaultTime2Wait": "2",
+		"DefaultTime2Retain": "20", "MaxOutstandingR2T": "1", "DataPDUInOrder": "Yes", "DataSequenceInOrder": "Yes",
+		"ErrorRecoveryLevel": "0", "HeaderDigest": "CRC32C,None", "DataDigest": "CRC32C,None", "AuthMethod": "CHAP,None",
+		"IFMarker": "No", "OFMarker": "No", "IFMarkInt": "2048~65535", "OFMarkInt": "2048~65535", "TargetAlias": "LIO Target",
+	}
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		switch value := set[name]; {
+		case name == "TargetAlias" && value != usual[name]:
+			t.Alias = value
+		case name != "AuthMethod" && value != usual[name]:
+			r.at(at, "%s=%s of %s is not carried over: ours has such settings for the whole server (iscsi)", name, value, t.Name)
+		}
+	}
+}
+
+// lioDiscovery reads what discovery sessions must prove.
+func (r *reader) lioDiscovery(f lioFile, modules []lioModule) {
+	for _, m := range modules {
+		if m.Name != "iscsi" || !m.Enabled {
+			continue
+		}
+		r.discoveryUser(f.where("discovery_userid", m.User), false, m.User, m.Password)
+		if m.MutualUser != "" {
+			r.discoveryUser(f.where("discovery_mutual_userid", m.MutualUser), true, m.MutualUser, m.MutualSecret)
+		}
 	}
 }
 

@@ -23,7 +23,11 @@ func (r *reader) tgt(path string, text []byte, depth int) error {
 		return err
 	}
 	for _, s := range lines {
-		switch s.words[0] {
+		word := s.words[0]
+		if lower := strings.ToLower(word); strings.HasPrefix(lower, "isns") {
+			word = lower
+		}
+		switch word {
 		case "target":
 			r.tgtTarget(s)
 		case "include":
@@ -40,6 +44,13 @@ func (r *reader) tgt(path string, text []byte, depth int) error {
 					return err
 				}
 			}
+		case "incomingdiscoveryuser":
+			r.discoveryUser(s, false, s.arg(0), r.tgtSecret(s))
+		case "outgoingdiscoveryuser":
+			r.discoveryUser(s, true, s.arg(0), r.tgtSecret(s))
+		case "isnsserverip":
+			r.nameServer(s.arg(0))
+		case "isns":
 		case "default-driver":
 			if s.arg(0) != "iscsi" {
 				r.notCarried(s, "ours is iSCSI")
@@ -85,14 +96,18 @@ func (r *reader) tgtTarget(at *statement) {
 	r.add(t, at)
 }
 
-// tgtUser reads a user with his secret, which tgt-admin --dump does not tell.
 func (r *reader) tgtUser(t *control.Target, s *statement, reverse bool) {
+	r.user(&t.CHAP, t.Name, s, reverse, s.arg(0), r.tgtSecret(s))
+}
+
+// tgtSecret reads a user's secret, which tgt-admin --dump does not tell.
+func (r *reader) tgtSecret(s *statement) string {
 	secret := s.arg(1)
 	if secret == "" || strings.HasPrefix(secret, "PLEASE_CORRECT") {
 		r.at(s, "the secret of user %q is not in the file: put it into the file that the configuration names", s.arg(0))
 		secret = "replace this secret"
 	}
-	r.user(t, s, reverse, s.arg(0), secret)
+	return secret
 }
 
 // tgtLUN reads a backing store and returns the number for the next one.
@@ -131,7 +146,7 @@ func (r *reader) tgtLUN(t *control.Target, at *statement, next int) int {
 				r.notCarried(s, "its disk is not a file: "+v)
 			}
 		case "device-type":
-			if v != "disk" {
+			if l.CDROM = v == "cd"; v != "cd" && v != "disk" {
 				r.notCarried(at, "it is a "+v+", not a disk")
 				return next
 			}
