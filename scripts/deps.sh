@@ -56,6 +56,10 @@ test   tcpdump          reads our captures; so does the next one
 test   tshark           .
 test   xorriso          makes discs for us to serve; so does the next one
 test   mtools           .
+test   syslinux         boot loaders whose boot sectors we run; so are the next ones
+test   extlinux         .
+test   isolinux         .
+test   syslinux-common  .
 LIST
 }
 

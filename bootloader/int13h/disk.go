@@ -43,13 +43,14 @@ func guessGeometry(mbr []byte, blocks int64) geometry {
 
 // disk is int 13h.
 func (m *machine) disk(r regs) {
-	if r.low8(x86.EDX) != m.Drive {
+	d := m.drive(r.low8(x86.EDX))
+	if d == nil {
 		m.diskStatus(r, statusInvalid)
 		return
 	}
 	function := r.ah()
 	if function >= 0x41 {
-		m.extended(r, function)
+		m.extended(r, d, function)
 		return
 	}
 	switch function {
@@ -60,14 +61,14 @@ func (m *machine) disk(r regs) {
 		r.setAH(status)
 		r.fail(status != 0)
 	case 0x02, 0x03, 0x04:
-		m.chs(r, function)
+		m.chs(r, d, function)
 	case 0x08:
-		m.parameters(r)
+		m.parameters(r, d)
 	case 0x0C:
-		_, ok := m.chsBlock(r)
+		_, ok := d.chsBlock(r)
 		m.diskStatus(r, statusIf(ok))
 	case 0x15:
-		m.diskType(r)
+		m.diskType(r, d)
 	default:
 		m.diskStatus(r, statusInvalid)
 	}
@@ -88,23 +89,23 @@ func (m *machine) diskStatus(r regs, status uint8) {
 }
 
 // chsBlock is the block that CH, CL and DH name.
-func (m *machine) chsBlock(r regs) (int64, bool) {
+func (d *drive) chsBlock(r regs) (int64, bool) {
 	cx := r.low(x86.ECX)
-	g := m.geometry
+	g := d.geometry
 	sector, head := uint32(cx&63), uint32(r.high8(x86.EDX))
 	cylinder := uint32(cx>>8) | uint32(cx&0xC0)<<2
 	ok := sector >= 1 && sector <= g.sectors && head < g.heads && cylinder < g.cylinders
 	return int64((cylinder*g.heads+head)*g.sectors) + int64(sector) - 1, ok
 }
 
-func (m *machine) chs(r regs, function uint8) {
-	block, ok := m.chsBlock(r)
+func (m *machine) chs(r regs, d *drive, function uint8) {
+	block, ok := d.chsBlock(r)
 	count := int64(r.al())
 	if !ok || count == 0 || count > maxBlocks {
 		m.diskStatus(r, statusInvalid)
 		return
 	}
-	m.diskStatus(r, m.transfer(function, block, count, r.at(x86.ES, r.low(x86.EBX))))
+	m.diskStatus(r, m.transfer(d, function, block, count, r.at(x86.ES, r.low(x86.EBX))))
 }
 
 // maxBlocks is how many blocks one call transfers at most.
@@ -114,23 +115,23 @@ const maxBlocks = 128
 const bytesPerStep = 32
 
 // transfer reads (2), writes (3) or verifies (4) blocks and returns the status.
-func (m *machine) transfer(function uint8, block, count int64, address uint32) uint8 {
-	size := m.Disk.Size()
-	if block < 0 || block >= size/m.sector || count > size/m.sector-block {
+func (m *machine) transfer(d *drive, function uint8, block, count int64, address uint32) uint8 {
+	size := d.Size()
+	if block < 0 || block >= size/d.sector || count > size/d.sector-block {
 		return statusNotFound
 	}
-	buf := make([]byte, count*m.sector)
+	buf := make([]byte, count*d.sector)
 	m.cpu.Charge(uint64(len(buf) / bytesPerStep))
-	offset := block * m.sector
+	offset := block * d.sector
 	switch function {
 	case 2:
-		if n, err := m.Disk.ReadAt(buf, offset); err != nil && (n < len(buf) || !errors.Is(err, io.EOF)) {
+		if n, err := d.ReadAt(buf, offset); err != nil && (n < len(buf) || !errors.Is(err, io.EOF)) {
 			m.Log.Warn("int 13h: read failed", "block", block, "blocks", count, "error", err)
 			return statusFailed
 		}
 		m.cpu.Write(address, buf)
 	case 3:
-		w, ok := m.Disk.(io.WriterAt)
+		w, ok := d.Disk.(io.WriterAt)
 		if !ok || m.ReadOnly {
 			return statusProtected
 		}
@@ -143,19 +144,19 @@ func (m *machine) transfer(function uint8, block, count int64, address uint32) u
 	return statusOK
 }
 
-func (m *machine) parameters(r regs) {
-	g := m.geometry
+func (m *machine) parameters(r regs, d *drive) {
+	g := d.geometry
 	last := g.cylinders - 1
 	r.set(x86.ECX, uint16(last<<8|last>>2&0xC0|g.sectors))
-	r.set(x86.EDX, uint16((g.heads-1)<<8|1))
+	r.set(x86.EDX, uint16((g.heads-1)<<8|uint32(len(m.drives))))
 	r.setLow(x86.EBX, 0)
 	r.setAL(0)
 	m.diskStatus(r, statusOK)
 }
 
 // diskType is function 15h, whose AH is no status.
-func (m *machine) diskType(r regs) {
-	blocks := uint32(min(m.Disk.Size()/m.sector, 1<<32-1))
+func (m *machine) diskType(r regs, d *drive) {
+	blocks := uint32(min(d.Size()/d.sector, 1<<32-1))
 	m.setByte(bdaStatus, statusOK)
 	r.setAH(3) // a fixed disk
 	r.set(x86.ECX, uint16(blocks>>16))

@@ -5,23 +5,25 @@ import "github.com/bootlun/bootlun/bootloader/int13h/x86"
 // The extensions of int 13h: BIOS Enhanced Disk Drive Services 3.0, 8.
 
 // extended is the functions from 41h on.
-func (m *machine) extended(r regs, function uint8) {
+func (m *machine) extended(r regs, d *drive, function uint8) {
 	switch function {
 	case 0x41:
 		m.installationCheck(r)
 	case 0x42, 0x43, 0x44, 0x47:
-		m.packet(r, function)
+		m.packet(r, d, function)
 	case 0x45: // locking: only removable drives have it
 		m.diskStatus(r, statusNoMedia)
 	case 0x46:
 		m.diskStatus(r, statusNoMedia)
 	case 0x48:
-		m.extendedParameters(r)
+		m.extendedParameters(r, d)
 	case 0x49: // never changed
 		m.diskStatus(r, statusOK)
 	case 0x4E:
 		m.setHardware(r)
-	default: // 4Bh among them: there was no emulation to end
+	case 0x4B:
+		m.emulation(r, d)
+	default:
 		m.diskStatus(r, statusInvalid)
 	}
 }
@@ -39,7 +41,7 @@ func (m *machine) installationCheck(r regs) {
 }
 
 // packet is the functions with a disk address packet at DS:SI (EDD 3.0, 7).
-func (m *machine) packet(r regs, function uint8) {
+func (m *machine) packet(r regs, d *drive, function uint8) {
 	at := r.at(x86.DS, r.low(x86.ESI))
 	p := m.bytes(at, 24)
 	count := int64(le.Uint16(p[2:]))
@@ -62,7 +64,7 @@ func (m *machine) packet(r regs, function uint8) {
 		count = 1
 	}
 	if count <= maxBlocks {
-		status = m.transfer(function-0x40, block, count, address)
+		status = m.transfer(d, function-0x40, block, count, address)
 	}
 	if status != statusOK {
 		m.setWord(at+2, 0)
@@ -71,7 +73,7 @@ func (m *machine) packet(r regs, function uint8) {
 }
 
 // extendedParameters is function 48h (EDD 3.0, 8.22).
-func (m *machine) extendedParameters(r regs) {
+func (m *machine) extendedParameters(r regs, d *drive) {
 	at := r.at(x86.DS, r.low(x86.ESI))
 	room := m.word(at)
 	if room < 26 {
@@ -80,11 +82,11 @@ func (m *machine) extendedParameters(r regs) {
 	}
 	b := make([]byte, 66)
 	le.PutUint16(b[2:], 1|2) // no DMA boundaries to mind; CHS information is valid
-	le.PutUint32(b[4:], m.geometry.cylinders)
-	le.PutUint32(b[8:], m.geometry.heads)
-	le.PutUint32(b[12:], m.geometry.sectors)
-	le.PutUint64(b[16:], uint64(m.Disk.Size()/m.sector))
-	le.PutUint16(b[24:], uint16(m.sector))
+	le.PutUint32(b[4:], d.geometry.cylinders)
+	le.PutUint32(b[8:], d.geometry.heads)
+	le.PutUint32(b[12:], d.geometry.sectors)
+	le.PutUint64(b[16:], uint64(d.Size()/d.sector))
+	le.PutUint16(b[24:], uint16(d.sector))
 	le.PutUint32(b[26:], 1<<32-1) // no table of its own
 	m.devicePath(b)
 	length := 26

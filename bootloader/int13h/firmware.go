@@ -102,15 +102,15 @@ func (m *machine) dataArea(lowEnd uint32) {
 	m.setWord(bdaKeyStart, bdaKeys-bda)
 	m.setWord(bdaKeyEnd, bdaKeys-bda+32)
 	m.setByte(bdaKeyboard, 0x10)
-	m.setByte(bdaDrives, 1)
+	m.setByte(bdaDrives, uint8(len(m.drives)))
 	m.setByte(ebda, 1)
 }
 
 // setDriveTable fills the fixed disk's parameter table.
-func (m *machine) setDriveTable() {
+func (m *machine) setDriveTable(d *drive) {
 	t := make([]byte, 16)
-	le.PutUint16(t, uint16(m.geometry.cylinders))
-	t[2], t[8], t[14] = byte(m.geometry.heads), 0xC0, byte(m.geometry.sectors)
+	le.PutUint16(t, uint16(d.geometry.cylinders))
+	t[2], t[8], t[14] = byte(d.geometry.heads), 0xC0, byte(d.geometry.sectors)
 	m.cpu.Write(rom+romDriveTable, t)
 }
 

@@ -16,6 +16,8 @@ import (
 	"github.com/bootlun/bootlun/initramfs/rootfs"
 )
 
+var le = binary.LittleEndian
+
 // fileDisk is an image in a file.
 type fileDisk struct {
 	*os.File
@@ -42,7 +44,6 @@ func openDisk(t testing.TB, path string) fileDisk {
 // madeUpKernel is a bzImage that a loader takes: a setup header of protocol 2.15
 // and noise for code.
 func madeUpKernel() []byte {
-	le := binary.LittleEndian
 	const sectors, payload = 4, 1 << 20
 	k := make([]byte, (sectors+1)*512+payload)
 	random := rand.New(rand.NewPCG(1, 13))
@@ -138,7 +139,7 @@ func bootGRUB(t *testing.T, kernel []byte) {
 // sameKernel compares what a kernel runs: its protected-mode code, and of the
 // header what a loader does not overwrite. A signature behind the code is not
 // loaded.
-func sameKernel(t *testing.T, got, want []byte) {
+func sameKernel(t testing.TB, got, want []byte) {
 	t.Helper()
 	setup := (int(want[0x1F1]) + 1) * 512
 	length := setup + int(binary.LittleEndian.Uint32(want[0x1F4:]))*16

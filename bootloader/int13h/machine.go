@@ -33,9 +33,10 @@ type DevicePath struct {
 
 // Config is a machine. Disk is needed; the rest has defaults.
 type Config struct {
-	Disk     Disk
+	Disk     Disk       // boots
+	Others   []Disk     // have the next numbers
 	ReadOnly bool       // refuse writes: status 03h
-	Drive    uint8      // number of the disk; 80h if zero
+	Drive    uint8      // number of the disk; if zero, 80h, of a CD-ROM E0h
 	Path     DevicePath // where the disk is
 
 	Memory int // bytes; 512 MiB if zero
@@ -70,9 +71,6 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	if c.Drive == 0 {
-		c.Drive = 0x80
-	}
 	if c.Memory == 0 {
 		c.Memory = defaultMemory
 	}
@@ -130,14 +128,13 @@ type machine struct {
 	ctx context.Context
 	cpu *x86.CPU
 
-	ranges   []Range // the memory map
-	geometry geometry
-	sector   int64
-	ports    ports
-	screen   screen
-	keys     keyboard
-	clock    clock
-	found    *Handoff
+	ranges []Range // the memory map
+	drives []*drive
+	ports  ports
+	screen screen
+	keys   keyboard
+	clock  clock
+	found  *Handoff
 }
 
 // Boot runs the disk's boot sector until it hands over to a kernel. It writes to
@@ -163,16 +160,16 @@ func Boot(ctx context.Context, c Config) (*Handoff, error) {
 }
 
 func newMachine(ctx context.Context, c Config) (*machine, error) {
-	m := &machine{Config: c, ctx: ctx, sector: int64(c.Disk.BlockSize())}
-	if m.sector < 512 || m.sector > maxSectorSize || m.sector&(m.sector-1) != 0 {
-		return nil, fmt.Errorf("int13h: a disk with blocks of %d bytes: only 512 to %d can be presented", m.sector, maxSectorSize)
-	}
+	m := &machine{Config: c, ctx: ctx}
 	if c.Memory < 4<<20 {
 		return nil, fmt.Errorf("int13h: %d bytes of memory: 4 MiB are the least", c.Memory)
 	}
 	lowEnd := (ebda - uint32(len(c.Table))) &^ 0x3FF
 	if len(c.Table) > maxTable {
 		return nil, fmt.Errorf("int13h: an iBFT of %d bytes: %d are the most", len(c.Table), maxTable)
+	}
+	if err := m.openDrives(); err != nil {
+		return nil, err
 	}
 	m.ranges = c.memoryMap(lowEnd)
 	m.cpu = x86.New(m, c.Memory)
@@ -187,21 +184,29 @@ func newMachine(ctx context.Context, c Config) (*machine, error) {
 // loadBootSector does what the firmware does last: sector 0 to 0000:7C00, the
 // drive's number in DL.
 func (m *machine) loadBootSector() error {
-	sector := make([]byte, 512)
-	if _, err := m.Disk.ReadAt(sector, 0); err != nil {
-		return fmt.Errorf("int13h: reading the boot sector: %w", err)
+	d := m.drives[0]
+	if d.cd != nil {
+		return m.loadCD(d)
 	}
-	if sector[510] != 0x55 || sector[511] != 0xAA {
+	sector, err := d.bootSector()
+	if err != nil {
+		return err
+	}
+	if le.Uint16(sector[510:]) != bootFlag {
 		return fmt.Errorf("int13h: no boot signature in sector 0: %w", ErrNotBootable)
 	}
-	m.geometry = guessGeometry(sector, m.Disk.Size()/m.sector)
-	m.setDriveTable()
-	m.cpu.Write(0x7C00, sector)
-	m.cpu.SetReg(x86.EDX, uint32(m.Drive))
+	m.start(d, sector, 0x7C00)
+	return nil
+}
+
+// start has the processor begin with what a drive's boot program is.
+func (m *machine) start(d *drive, program []byte, at uint32) {
+	m.setDriveTable(d)
+	m.cpu.Write(at, program)
+	m.cpu.SetReg(x86.EDX, uint32(d.number))
 	m.cpu.SetReg(x86.ESP, 0x7C00)
 	m.cpu.SetEFlags(0x202)
-	m.cpu.Jump(0, 0x7C00)
-	return nil
+	m.cpu.Jump(uint16(at>>4&0xF000), at&0xFFFF)
 }
 
 // The bus.
