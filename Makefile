@@ -12,7 +12,7 @@ ONESHOT ?=
 # Says at the end which tests were skipped, and why. The race detector needs cgo.
 TEST = CGO_ENABLED=1 $(GO) tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg
 
-.PHONY: help boot test test-xen test-installations test-short check conformance fuzz bench bench-go bench-boot deps clean
+.PHONY: help boot test test-xen test-installations test-int13h test-short check conformance fuzz bench bench-go bench-boot deps clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,11 @@ test-xen: ## Boot Xen in an emulated PC, and a guest of it by a table of ours (s
 test-installations: ## Install Debian in all the ways of docs/own-kernel.md, boot each by its own kernel, write the table (an hour)
 	@scripts/deps.sh boot debian test
 	@BOOTLUN_TEST_INSTALLATIONS=1 $(GO) test -count=1 -timeout 4h -run TestInstallations ./qemu/scenario -update
+
+test-int13h: ## Run real boot loaders in our interpreter, on this machine and in an emulated one (some minutes)
+	@scripts/deps.sh boot debian test
+	@BOOTLUN_TEST_INT13H=1 $(GO) test -count=1 -timeout 30m ./bootloader/int13h/...
+	@BOOTLUN_TEST_INT13H=1 $(GO) test -count=1 -timeout 30m -run TestBootSector ./qemu/scenario
 
 test-short: ## Run the tests that need no virtual machine
 	@$(TEST) -- -race -short ./...

@@ -19,7 +19,7 @@ import (
 )
 
 // timeout is for one boot under emulation, on a busy machine.
-const timeout = 10 * time.Minute
+const timeout = 15 * time.Minute
 
 // images are kept with those of "make boot".
 func images(t *testing.T) scenario.Images {
