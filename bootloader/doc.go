@@ -5,7 +5,7 @@
 //	disk → Scan (partitions, file systems) → FindRoot (which of them is the root) → Mount → Handoff
 //
 // [Scan] and [FindRoot] read through an [io.ReaderAt], so they work on a block device of Linux and on a LUN that only a
-// userspace initiator has open. They write nothing. A damaged or hostile disk costs an error, never a panic, and never more
+// userspace initiator has open. [LogicalVolumes] adds those of LVM. They write nothing. A damaged or hostile disk costs an error, never a panic, and never more
 // memory than a few partition tables.
 //
 // [FindRoot] follows the root= of a kernel command line ([ParseCommandLine]) or, without one, this rule: of the file systems

@@ -91,6 +91,25 @@ func TestDistributions(t *testing.T) {
 			esp(fstest.MapFS{"EFI/debian/grub.cfg": {Data: []byte("search.fs_uuid " + rootUUID + " root hd0,gpt2\nset prefix=($root)'/boot/grub'\nconfigfile $prefix/grub.cfg\n")}}),
 			volume(2, "linux", rootUUID, "ext4", from(t, "boot/grub/grub.cfg", "debian/grub.cfg", "boot/grub/grubenv", "debian/grubenv")),
 		},
+		"debian-lvm": {
+			esp(nil),
+			{
+				Volume: bootloader.Volume{
+					FS: bootloader.FileSystem{Type: "ext4", UUID: "85414c23-74bc-4403-bcc4-b4b27673398b"}, Name: "mapper/debian--vg-root",
+					LVM: &bootloader.LogicalVolume{GroupUUID: "jO836g-iTg9-g3Sg-c4gh-RsmJ-KhGc-UpXTFx", UUID: "uDl8yh-TOVQ-4PcF-NhnJ-GXdR-XEMI-jlZmgb"},
+				},
+				Files: from(t, "boot/grub/grub.cfg", "debian-lvm/grub.cfg"),
+			},
+		},
+		"btrfs": { // Debian's installer puts the root into a subvolume
+			volume(2, "linux", rootUUID, "btrfs", fstest.MapFS{
+				"@rootfs/boot/grub/grub.cfg": {Data: []byte("load_env\nset default=\"${saved_entry}\"\nmenuentry one {\nfalse\n}\nmenuentry Debian {\n" +
+					"search --no-floppy --fs-uuid --set=root " + rootUUID + "\nlinux /@rootfs/boot/vmlinuz-6.1 root=UUID=" + rootUUID + " ro rootflags=subvol=@rootfs\n" +
+					"initrd /@rootfs/boot/initrd.img-6.1\n}\n")},
+				"@rootfs/boot/grub/grubenv": {Data: []byte(envBlockHead + "saved_entry=1\n#")},
+				"@rootfs/etc/fstab":         {}, "@home/boot": {},
+			}),
+		},
 		"ubuntu": {
 			esp(nil),
 			volume(2, "linux", rootUUID, "ext4", from(t, "grub/grub.cfg", "ubuntu/grub.cfg", "grub/grubenv", "ubuntu/grubenv")),

@@ -6,7 +6,7 @@
 //
 // # Limits
 //
-// Other file systems (FAT12 and FAT16, XFS, btrfs, whatever is on LVM or encrypted) give an error that wraps [ErrUnsupported]; Linux
+// Other file systems (FAT12 and FAT16, XFS, btrfs, whatever is encrypted) give an error that wraps [ErrUnsupported]; Linux
 // reads most of them (bootloader.MountFiles). Files with holes and without extents (ext2, ext3) are refused: the library reads them
 // wrong or not at all.
 package files

@@ -99,6 +99,7 @@ if [ $loader != extlinux ]; then
 	mount ${disk}1 $root/boot/efi
 	echo "UUID=$(uuid ${disk}1) /boot/efi vfat umask=0077 0 1" >>$root/etc/fstab
 fi
+rm -rf $root/boot/extlinux # of the copied system, which has the tools of all loaders
 for dir in dev proc sys run; do mount --bind /$dir $root/$dir; done
 udevadm trigger --settle
 inside() { LC_ALL=C.UTF-8 chroot $root "$@"; }
