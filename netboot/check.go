@@ -70,7 +70,7 @@ func usable(subnet netip.Prefix, a netip.Addr) bool {
 func lastAddr(p netip.Prefix) netip.Addr { return addrAt(p.Masked().Addr(), 1<<(32-p.Bits())-1) }
 
 func (d DHCP) withDefaults(addr netip.Prefix) DHCP {
-	if d.Disabled {
+	if !d.leases() {
 		d.Subnet, d.PoolStart, d.PoolEnd = addr, netip.Addr{}, netip.Addr{}
 	}
 	if !d.Subnet.IsValid() {
@@ -90,7 +90,9 @@ func (d DHCP) withDefaults(addr netip.Prefix) DHCP {
 
 func (d DHCP) check(server netip.Addr) error {
 	switch {
-	case d.Disabled:
+	case d.Disabled && d.Proxy:
+		return errors.New("disabled and proxy: the first has no DHCP at all, choose one")
+	case !d.leases():
 		return nil
 	case !d.Subnet.Addr().Is4() || d.Subnet.Bits() > 30:
 		return fmt.Errorf("subnet %s: want an IPv4 network with a prefix length of at most 30", d.Subnet)
@@ -183,10 +185,10 @@ func (m Machine) check(d DHCP, server netip.Addr) error {
 	if err := m.checkMode(); err != nil {
 		return err
 	}
-	if m.getsTable(d.Secrets) && m.InitiatorName == "" {
+	if m.getsTable(d) && m.InitiatorName == "" {
 		return errors.New("needs an initiatorName, such as iqn.2026-01.com.example:{name}: its kernel is handed a table")
 	}
-	if m.hasSecrets() && d.Disabled && !m.IP.IsValid() {
+	if m.hasSecrets() && !d.leases() && !m.IP.IsValid() {
 		return errors.New("needs its ip: where another server gives addresses out, its secrets go to a configured address only")
 	}
 	filled := m.fill(sampleMAC(m.MAC), d.Subnet.Addr().Next())

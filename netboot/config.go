@@ -52,6 +52,9 @@ type Config struct {
 type DHCP struct {
 	// Disabled leaves addresses to another DHCP server, which then has to name our boot script as well.
 	Disabled bool `yaml:"disabled"`
+	// Proxy leaves addresses to another DHCP server of the LAN, which need not know of us: firmware and iPXE are told
+	// what to load, and no more (PXE 2.1, 2.2.3: a proxy DHCP server). Machines with rootPaths are handed a table.
+	Proxy bool `yaml:"proxy"`
 	// Subnet is the boot LAN's; default: Addr's.
 	Subnet netip.Prefix `yaml:"subnet"`
 	// PoolStart to PoolEnd (inclusive) are given to machines without a reserved address; default: the subnet's upper
@@ -71,6 +74,9 @@ type DHCP struct {
 	// travel in the machine's table, over HTTP, to the machine's own address.
 	Secrets bool `yaml:"secrets"`
 }
+
+// leases reports whether addresses are given out here.
+func (d DHCP) leases() bool { return !d.Disabled && !d.Proxy }
 
 // Boot is a kernel and what goes with it.
 type Boot struct {
@@ -101,8 +107,8 @@ type Machine struct {
 	MAC ibft.MAC `yaml:"mac"`
 	// IP is reserved for it; optional.
 	IP netip.Addr `yaml:"ip"`
-	// InitiatorName is its iSCSI name. Required by ModeKernel, and by ModeImage with CHAP, as its kernel is then handed
-	// its table; else its init or its firmware has a default.
+	// InitiatorName is its iSCSI name. Required where its kernel is handed its table: by ModeKernel, and by ModeImage
+	// with CHAP or, if another server gives addresses out, with RootPaths; else its init or its firmware has a default.
 	InitiatorName string `yaml:"initiatorName"`
 	// RootPaths are the paths to its disk as ibft.ParseRootPath reads them (RFC 4173, section 5), the preferred one
 	// first.

@@ -21,10 +21,14 @@ const (
 
 // serveDHCP answers packets until ctx ends.
 func (s *Server) serveDHCP(ctx context.Context, conn net.PacketConn) error {
+	answer := s.answer
+	if s.cfg.DHCP.Proxy {
+		answer = s.proxyAnswerAt(addrPort(conn.LocalAddr()).Port())
+	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	slots := make(chan struct{}, dhcpHandlers)
-	return readPackets(ctx, conn, s.log, func(packet []byte, _ net.Addr) {
+	return readPackets(ctx, conn, s.log, func(packet []byte, from net.Addr) {
 		request, err := dhcpv4.FromBytes(packet)
 		if err != nil {
 			s.log.Debug("netboot: not a DHCP packet", "error", err)
@@ -33,18 +37,16 @@ func (s *Server) serveDHCP(ctx context.Context, conn net.PacketConn) error {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			s.exchange(conn, request)
+			if reply := answer(request, time.Now()); reply != nil {
+				s.send(conn, request, reply, from)
+			}
 		})
 	})
 }
 
-// exchange answers one request.
-func (s *Server) exchange(conn net.PacketConn, request *dhcpv4.DHCPv4) {
-	reply := s.answer(request, time.Now())
-	if reply == nil {
-		return
-	}
-	if reply.MessageType() == dhcpv4.MessageTypeAck {
+// send answers a request.
+func (s *Server) send(conn net.PacketConn, request, reply *dhcpv4.DHCPv4, from net.Addr) {
+	if reply.MessageType() == dhcpv4.MessageTypeAck && s.cfg.DHCP.leases() {
 		s.saveLeases()
 	}
 	detail := kindOf(request).String()
@@ -54,6 +56,9 @@ func (s *Server) exchange(conn net.PacketConn, request *dhcpv4.DHCPv4) {
 	// Recorded before it is sent: what the client does next is recorded after it.
 	s.dhcpEvent(sentKind(reply.MessageType()), request, fromIP(reply.YourIPAddr), detail)
 	to := destination(request, reply)
+	if addrPort(conn.LocalAddr()).Port() == proxyPort {
+		to = addrPort(from)
+	}
 	if _, err := conn.WriteTo(reply.ToBytes(), net.UDPAddrFromAddrPort(to)); err != nil {
 		s.log.Error("netboot: a DHCP answer could not be sent", "to", to, "error", err)
 	}

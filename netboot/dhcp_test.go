@@ -475,3 +475,51 @@ func FuzzDHCP(f *testing.F) {
 		}
 	})
 }
+
+// A proxy DHCP server tells firmware what to load, gives no address, and leaves everybody else to the other server.
+func TestProxy(t *testing.T) {
+	c := testConfig(t)
+	c.DHCP.Proxy = true
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := ibft.MAC{0x52, 0x54, 0, 0, 0, 1}
+	for _, tc := range []struct {
+		name string
+		port uint16
+		kind dhcpv4.MessageType
+		as   []dhcpv4.Modifier
+		want dhcpv4.MessageType // 0: no answer
+		file string
+	}{
+		{"iPXE looks for an address", 67, dhcpv4.MessageTypeDiscover, asIPXE(), dhcpv4.MessageTypeOffer, "http://10.0.0.1/machines/52-54-00-00-00-01/boot.ipxe"},
+		{"iPXE takes the other server's", 67, dhcpv4.MessageTypeRequest, asIPXE(), 0, ""},
+		{"iPXE asks again", proxyPort, dhcpv4.MessageTypeRequest, asIPXE(), dhcpv4.MessageTypeAck, "http://10.0.0.1/machines/52-54-00-00-00-01/boot.ipxe"},
+		{"BIOS", 67, dhcpv4.MessageTypeDiscover, asPXE(iana.INTEL_X86PC), dhcpv4.MessageTypeOffer, "loader/undionly.kpxe"},
+		{"a processor without a loader", 67, dhcpv4.MessageTypeDiscover, asPXE(iana.EFI_ARM64), 0, ""},
+		{"our init", 67, dhcpv4.MessageTypeDiscover, asInit(), 0, ""},
+		{"a system", 67, dhcpv4.MessageTypeDiscover, nil, 0, ""},
+		{"an answer", proxyPort, dhcpv4.MessageTypeRequest, append(asIPXE(), asReply), 0, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := s.proxyAnswerAt(tc.port)(message(t, tc.kind, mac, tc.as...), time.Now())
+			if tc.want == 0 {
+				if r != nil {
+					t.Errorf("answered: %s", r.Summary())
+				}
+				return
+			}
+			if r == nil || r.MessageType() != tc.want || r.BootFileName != tc.file || !r.YourIPAddr.IsUnspecified() && r.YourIPAddr != nil {
+				t.Fatalf("answer %v, want a %s with %s and no address", r, tc.want, tc.file)
+			}
+			if r.ClassIdentifier() != "PXEClient" || !bytes.Equal(r.Options.Get(dhcpv4.OptionVendorSpecificInformation), []byte{6, 1, 8}) {
+				t.Errorf("not a proxy's: %s", r.Summary())
+			}
+		})
+	}
+	c.DHCP.Disabled = true
+	if _, err := New(c); err == nil || !strings.Contains(err.Error(), "choose one") {
+		t.Errorf("disabled and proxy: error %v", err)
+	}
+}

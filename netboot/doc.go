@@ -21,6 +21,10 @@
 // On the operating system's network a machine at step 2 is also told that there is no IPv6 router, for which iPXE would
 // wait 16 s ([SolicitationNetwork]).
 //
+// Beside another DHCP server ([DHCP].Proxy) steps 1 and 2 are without the address, and at step 3 the machine's table
+// goes with our image too, as the other server knows nothing of disks. With [DHCP].Disabled that server has to name the
+// script itself.
+//
 // CHAP secrets are in none of these answers unless [DHCP].Secrets allows it. They reach our init as they reach a
 // distribution's, in machines/MAC/ibft.cpio; that file, the table by itself and a SAN boot script are served to the
 // machine's own leased address alone, if they hold a secret. This keeps honest machines apart; it does not keep out
@@ -29,7 +33,7 @@
 // # Where to start reading
 //
 // config.go says what can be configured, server.go binds the sockets, dhcp.go is the protocol and reply.go its answers,
-// lease.go knows which address is whose, script.go writes the scripts, files.go knows every name that can be fetched,
+// proxy.go those beside another server, lease.go knows which address is whose, script.go writes the scripts, files.go knows every name that can be fetched,
 // by tftp.go or http.go; solicit.go is a matter of its own. Sockets come from a [Network], so that all this runs on the
 // operating system's network and on a LAN inside a process alike. What happens is told to [Config].Events.
 package netboot

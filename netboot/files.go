@@ -126,7 +126,7 @@ func (s *Server) noAddress(m Machine) error {
 
 // ownAddress is the address that a machine has for certain: leased to it here, or, without DHCP, configured.
 func (s *Server) ownAddress(mac ibft.MAC) (netip.Addr, bool) {
-	if !s.cfg.DHCP.Disabled {
+	if s.cfg.DHCP.leases() {
 		return s.pool.address(mac.String(), time.Now())
 	}
 	ip := s.machines.find(mac, netip.Addr{}).IP
@@ -139,7 +139,7 @@ func (s *Server) addressOf(mac ibft.MAC, client netip.Addr) (netip.Addr, bool) {
 	if ip, ok := s.ownAddress(mac); ok {
 		return ip, true
 	}
-	return client, s.cfg.DHCP.Disabled && client.IsValid()
+	return client, !s.cfg.DHCP.leases() && client.IsValid()
 }
 
 // macAt is the MAC address of the machine that has an address.
@@ -149,7 +149,7 @@ func (s *Server) macAt(client netip.Addr) (ibft.MAC, bool) {
 		return mac, err == nil
 	}
 	for mac, m := range s.machines.byMAC {
-		if s.cfg.DHCP.Disabled && m.IP == client {
+		if !s.cfg.DHCP.leases() && m.IP == client {
 			return mac, true
 		}
 	}

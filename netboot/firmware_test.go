@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -18,6 +19,8 @@ import (
 	"github.com/bootlun/bootlun/netboot"
 	"github.com/bootlun/bootlun/qemu"
 	"github.com/bootlun/bootlun/qemu/lan"
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/dhcpv4/server4"
 )
 
 // These tests have real firmware boot from a server on a LAN in this process.
@@ -73,6 +76,9 @@ func boot(t *testing.T, c netboot.Config, m qemu.Machine, rom string) (*qemu.VM,
 	w := &witness{events: make(chan netboot.Event, 1000)}
 	c.Events = func(e netboot.Event) { w.events <- e }
 	serve(t, c, host)
+	if c.DHCP.Proxy {
+		giveAddress(t, l)
+	}
 	m.NICs = []qemu.NIC{{MAC: firmwareMAC.HardwareAddr(), LAN: l.Socket(), ROM: rom}}
 	vm, err := m.Start(t.Context())
 	if err != nil {
@@ -87,6 +93,45 @@ func boot(t *testing.T, c netboot.Config, m qemu.Machine, rom string) (*qemu.VM,
 		}
 	})
 	return vm, w
+}
+
+// givenAddress is what giveAddress gives.
+var givenAddress = netip.MustParseAddr("10.0.0.77")
+
+// giveAddress has a DHCP server on the LAN that knows nothing of booting: it gives everybody the same address.
+func giveAddress(t *testing.T, l *lan.LAN) {
+	t.Helper()
+	addr := netip.MustParsePrefix("10.0.0.2/24")
+	host, err := l.Host(lan.HostConfig{Name: "dhcp", Addrs: []netip.Prefix{addr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := host.ListenPacket(t.Context(), "udp4", "0.0.0.0:67")
+	if err != nil {
+		t.Fatal(err)
+	}
+	handle := func(conn net.PacketConn, _ net.Addr, request *dhcpv4.DHCPv4) {
+		answer := map[dhcpv4.MessageType]dhcpv4.MessageType{
+			dhcpv4.MessageTypeDiscover: dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeRequest: dhcpv4.MessageTypeAck,
+		}[request.MessageType()]
+		reply, err := dhcpv4.NewReplyFromRequest(request, dhcpv4.WithMessageType(answer), dhcpv4.WithYourIP(givenAddress.AsSlice()),
+			dhcpv4.WithOption(dhcpv4.OptServerIdentifier(addr.Addr().AsSlice())), dhcpv4.WithLeaseTime(3600), dhcpv4.WithNetmask(net.CIDRMask(24, 32)))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = conn.WriteTo(reply.ToBytes(), &net.UDPAddr{IP: net.IPv4bcast, Port: 68}) // at the test's end there is no network
+	}
+	s, err := server4.NewServer("", nil, handle, server4.WithConn(conn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve() }()
+	t.Cleanup(func() {
+		s.Close()
+		<-ended
+	})
 }
 
 // serve runs a server until the test ends.
@@ -192,6 +237,20 @@ func TestFirmwareIPXE(t *testing.T) {
 	}
 }
 
+// TestFirmwareProxy has another server give the addresses.
+func TestFirmwareProxy(t *testing.T) {
+	c := firmwareConfig(t, tinyKernel())
+	c.DHCP.Proxy, c.Machines[0].IP = true, givenAddress
+	vm, w := boot(t, c, qemu.Machine{Memory: 256}, "")
+	w.await(t, 90*time.Second, "dhcp discover: iPXE", "dhcp offer: iPXE", "http done: /machines/52-54-00-12-34-56/boot.ipxe: 200",
+		"http done: /kernel: 200", "http done: /machines/52-54-00-12-34-56/ibft.cpio: 200", "http done: /initramfs: 200")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := vm.Console.Expect(ctx, regexp.MustCompile(`initrd=ibft.cpio initrd=initramfs BOOTIF`)); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestFirmwareFallback takes the kernel away while iPXE asks for it over HTTP, and puts it back in time for TFTP.
 func TestFirmwareFallback(t *testing.T) {
 	c := firmwareConfig(t, tinyKernel())
@@ -220,9 +279,13 @@ func TestFirmwareUEFI(t *testing.T) {
 			t.Skipf("SKIP: needs %s (apt install ipxe ovmf)", path)
 		}
 	}
-	c := firmwareConfig(t, []byte("not a kernel"))
-	c.LoaderDir = loaders
-	_, w := boot(t, c, qemu.Machine{Memory: 512, Firmware: ovmf}, qemu.RomNone)
-	w.await(t, 3*time.Minute, "dhcp ack: PXE", "tftp read: loader/snponly.efi", "dhcp ack: iPXE",
-		"http done: /machines/52-54-00-12-34-56/boot.ipxe: 200", "http done: /kernel: 200", "tftp read: kernel")
+	for name, proxy := range map[string]bool{"server": false, "proxy": true} {
+		t.Run(name, func(t *testing.T) {
+			c := firmwareConfig(t, []byte("not a kernel"))
+			c.LoaderDir, c.DHCP.Proxy, c.Machines[0].IP = loaders, proxy, givenAddress
+			_, w := boot(t, c, qemu.Machine{Memory: 512, Firmware: ovmf}, qemu.RomNone)
+			w.await(t, 3*time.Minute, "dhcp offer: PXE", "tftp read: loader/snponly.efi", "dhcp offer: iPXE",
+				"http done: /machines/52-54-00-12-34-56/boot.ipxe: 200", "http done: /kernel: 200", "tftp read: kernel")
+		})
+	}
 }

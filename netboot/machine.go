@@ -80,9 +80,15 @@ func (m Machine) withDefaults(b Boot) Machine {
 func (m Machine) boots() bool { return m.Mode == ModeSANBoot || m.Kernel != "" }
 
 // getsTable reports whether the kernel is handed the machine's table: the distribution's always, ours where the table
-// holds secrets that DHCP must not carry.
-func (m Machine) getsTable(secretsInDHCP bool) bool {
-	return m.Mode == ModeKernel || m.Mode == ModeImage && m.hasSecrets() && !secretsInDHCP
+// holds secrets that DHCP must not carry, or what another DHCP server does not know.
+func (m Machine) getsTable(d DHCP) bool {
+	switch {
+	case m.Mode != ModeImage:
+		return m.Mode == ModeKernel
+	case !d.leases():
+		return len(m.RootPaths) > 0
+	}
+	return m.hasSecrets() && !d.Secrets
 }
 
 // hyphened is a MAC address as it stands in paths and templates.

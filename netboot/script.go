@@ -30,7 +30,7 @@ func (s *Server) script(m Machine) string {
 // others pass over it.
 func (s *Server) kernelBoot(b *strings.Builder, m Machine) {
 	args := []string{"initrd=initramfs"}
-	table := m.getsTable(s.cfg.DHCP.Secrets)
+	table := m.getsTable(s.cfg.DHCP)
 	if table {
 		args = []string{"initrd=ibft.cpio", "initrd=initramfs"}
 	}

@@ -48,7 +48,7 @@ func New(c Config) (*Server, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.leaseFile = &leaseFile{path: c.DHCP.LeaseFile, pool: s.pool}
-	if !c.DHCP.Disabled {
+	if c.DHCP.leases() {
 		dropped, err := s.leaseFile.load()
 		if err != nil {
 			return nil, err
@@ -92,6 +92,9 @@ func (s *Server) Run(ctx context.Context, network Network) error {
 	if socks.dhcp != nil {
 		group.Go(func() error { return s.serveDHCP(ctx, socks.dhcp) })
 	}
+	if socks.proxy != nil {
+		group.Go(func() error { return s.serveDHCP(ctx, socks.proxy) })
+	}
 	if socks.solicitations != nil {
 		group.Go(func() error { return s.serveSolicitations(ctx, socks.solicitations) })
 	}
@@ -101,10 +104,10 @@ func (s *Server) Run(ctx context.Context, network Network) error {
 }
 
 // sockets are what a server listens at. dhcp is nil where DHCP is disabled; solicitations is nil then, too, and where the
-// network does not have them.
+// network does not have them. proxy is that of a proxy DHCP server.
 type sockets struct {
-	dhcp, tftp, solicitations net.PacketConn
-	http                      net.Listener
+	dhcp, proxy, tftp, solicitations net.PacketConn
+	http                             net.Listener
 }
 
 // bind opens all sockets, or none.
@@ -120,9 +123,16 @@ func (s *Server) bind(ctx context.Context, network Network) (socks sockets, err 
 	if !s.cfg.DHCP.Disabled {
 		if socks.dhcp, err = network.ListenPacket(ctx, "udp4", dhcpListenAddress); err != nil {
 			return socks, bindError("DHCP", dhcpListenAddress,
-				"is another DHCP server running here? dhcp.disabled leaves addresses to it", err)
+				"is another DHCP server running on this machine? dhcp.disabled leaves everything to it", err)
 		}
 		closers = append(closers, socks.dhcp)
+	}
+	if s.cfg.DHCP.Proxy {
+		addr := netip.AddrPortFrom(s.cfg.Addr.Addr(), proxyPort).String()
+		if socks.proxy, err = network.ListenPacket(ctx, "udp4", addr); err != nil {
+			return socks, bindError("proxy DHCP", addr, "does another boot server run here?", err)
+		}
+		closers = append(closers, socks.proxy)
 	}
 	addr := netip.AddrPortFrom(s.cfg.Addr.Addr(), s.cfg.TFTPPort).String()
 	if socks.tftp, err = network.ListenPacket(ctx, "udp4", addr); err != nil {

@@ -61,7 +61,7 @@ func (s *Server) nic(m Machine, ip netip.Addr) ibft.NIC {
 		IP: ip, PrefixLen: uint8(d.Subnet.Bits()), Gateway: d.Router,
 		Origin: ibft.OriginDHCP, DHCP: s.cfg.Addr.Addr(), MAC: m.MAC, Hostname: m.Name,
 	}
-	if d.Disabled {
+	if !d.leases() {
 		nic.DHCP = netip.Addr{} // Another server's, unknown here.
 	}
 	if len(d.DNS) > 0 {
