@@ -28,6 +28,10 @@ type loginFlags struct {
 }
 
 func (l *loginFlags) define(c *cli.Command) {
+	c.Group("Flags to log in", func() { l.defineAll(c) })
+}
+
+func (l *loginFlags) defineAll(c *cli.Command) {
 	c.StringVar(&l.initiator, "initiator", "", "this side's `NAME` (iqn.2026-01.org.bootlun: and the host's name)")
 	c.StringVar(&l.isid, "isid", "", "session identifier, 12 hexadecimal `DIGITS` (random)")
 	c.StringVar(&l.chapUser, "chap-user", "", "CHAP `NAME` of this side")
@@ -36,7 +40,7 @@ func (l *loginFlags) define(c *cli.Command) {
 	c.StringVar(&l.targetUser, "target-user", "", "CHAP `NAME` that the target must have (any)")
 	l.target.define(c, "target", "the target's CHAP secret, which it must prove")
 	digest := func(name, of string, to *iscsi.DigestChoice) {
-		c.Choice(name, "CRC32C of "+of+": `no`, allow, prefer or require", digestNames[:], false, func(s string) error {
+		c.Choice(name, "CRC32C of "+of+", if the target agrees: a `CHOICE` of no, allow, prefer or require (no)", digestNames[:], false, func(s string) error {
 			i := slices.Index(digestNames[:], s)
 			if i < 0 {
 				return fmt.Errorf("want no, allow, prefer or require")
@@ -47,8 +51,8 @@ func (l *loginFlags) define(c *cli.Command) {
 	}
 	digest("header-digest", "headers", &l.header)
 	digest("data-digest", "data", &l.data)
-	c.DurationVar(&l.timeout, "timeout", 15*time.Second, "give up a login or a silent target after this `TIME`")
-	c.DurationVar(&l.recover, "recover", time.Minute, "wait this `TIME` for a lost connection to be back; 0 gives up at once")
+	c.DurationVar(&l.timeout, "timeout", 15*time.Second, "give up a login or a silent target after this `TIME` (15s)")
+	c.DurationVar(&l.recover, "recover", time.Minute, "wait this `TIME` for a lost connection to be back; 0 gives up at once (1m)")
 	c.Var(&l.portals, "portal", "another `PORTAL` of the target, to be tried when the one before fails; may be given again")
 }
 

@@ -61,8 +61,5 @@ func FuzzDecoder(f *testing.F) {
 		if i := strings.IndexFunc(out.String(), func(r rune) bool { return r != '\n' && unicode.IsControl(r) }); i >= 0 {
 			t.Fatalf("control character at %d of %q", i, out.String())
 		}
-		if strings.Contains(out.String(), "CHAP_R=0") {
-			t.Fatalf("a CHAP response in %q", out.String())
-		}
 	})
 }

@@ -38,7 +38,7 @@ Nobody watches over the session but the system's iscsid, once that has been rest
 	var r reach
 	r.loginFlags.define(c)
 	netdev := c.String("interface", "", "network `DEVICE` to go through (as the routing table says)")
-	replacement := c.Duration("replacement", 24*time.Hour, "how long a `TIME` the kernel holds requests back when the connection is lost")
+	replacement := c.Duration("replacement", 24*time.Hour, "how long a `TIME` the kernel holds requests back when the connection is lost (24h)")
 	asJSON := c.Bool("json", false, "print JSON")
 	c.Run = func(ctx context.Context, args []string, std cli.IO) error {
 		cfg, err := r.config(c, args, true)
@@ -133,7 +133,7 @@ func sessionsCommand() *cli.Command {
 	c.Text = `It lists sessions whoever made them: this command, iscsid or the initial RAM disk. What
 it prints is what "iscsiadm -m session -P LEVEL" does.`
 	c.Examples = []cli.Example{{"iscsi sessions"}, {"iscsi sessions -P 3", "with their disks"}, {"iscsi sessions --json"}}
-	level := c.Int("P", 0, "how much to tell, a `LEVEL` from 0 to 3")
+	level := c.Int("P", 0, "how much to tell, a `LEVEL` from 0 to 3 (0)")
 	asJSON := c.Bool("json", false, "print JSON")
 	root := c.String("root", "/", "look under `DIR`/sys")
 	c.Run = func(_ context.Context, _ []string, std cli.IO) error {

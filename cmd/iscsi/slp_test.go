@@ -47,7 +47,9 @@ func advertise(t *testing.T, port string, services []slp.Service) (agent string)
 
 // Discovery by SLP: of an agent at its address, of more targets than a datagram takes, and of whoever hears a multicast.
 func TestDiscoverSLP(t *testing.T) {
-	at := func(host string, tag int) iscsi.TargetAddress { return iscsi.TargetAddress{Host: host, Port: 3260, Tag: tag} }
+	at := func(host string, tag int) iscsi.TargetAddress {
+		return iscsi.TargetAddress{Host: host, Port: 3260, Tag: tag}
+	}
 	const disk, second = "iqn.2026-01.com.example:disk", "iqn.2026-01.com.example:second"
 	services := []slp.Service{slp.Target(disk, "a disk", at("192.0.2.1", 1)), slp.Target(disk, "a disk", at("2001:db8::1", 1)), slp.Target(second, "", at("192.0.2.1", 2))}
 	const want = "192.0.2.1:3260 " + disk + "\n[2001:db8::1]:3260 " + disk + "\n192.0.2.1:3260 " + second + "\n"

@@ -21,8 +21,10 @@ type traceFlags struct {
 }
 
 func (t *traceFlags) define(c *cli.Command) {
-	c.BoolVar(&t.verbose, "v", false, "show each PDU, on standard error")
-	c.StringVar(&t.pcap, "pcap", "", "write the PDUs to `FILE`, for Wireshark and tcpdump; secrets are masked, data is not")
+	c.Group("Flags to look at the wire", func() {
+		c.BoolVar(&t.verbose, "v", false, "show each PDU, on standard error")
+		c.StringVar(&t.pcap, "pcap", "", "write the PDUs to `FILE`, for Wireshark and tcpdump; secrets are masked, data is not")
+	})
 }
 
 // start returns what makes the taps of new connections, nil if nothing is asked for. stop writes what is left.

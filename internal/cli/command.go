@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -23,6 +24,13 @@ type Command struct {
 	Run      func(ctx context.Context, args []string, std IO) error
 
 	program string
+	groups  []group
+}
+
+// group are flags with a heading of their own.
+type group struct {
+	title string
+	names map[string]bool
 }
 
 // Example is a command line, of several lines as the case may be, and what it is for.
@@ -80,6 +88,21 @@ func (c *Command) Choice(name, usage string, names []string, list bool, set func
 	c.Var(choice{names, list, set}, name, usage)
 }
 
+// Group has what define defines stand under a heading of its own in the help, behind the other flags.
+func (c *Command) Group(title string, define func()) {
+	g := group{title, make(map[string]bool)}
+	before := make(map[string]bool)
+	c.VisitAll(func(f *flag.Flag) { before[f.Name] = true })
+	define()
+	c.VisitAll(func(f *flag.Flag) { g.names[f.Name] = !before[f.Name] })
+	c.groups = append(c.groups, g)
+}
+
+// groupOf returns which of the groups a flag is in, -1 for none.
+func (c *Command) groupOf(name string) int {
+	return slices.IndexFunc(c.groups, func(g group) bool { return g.names[name] })
+}
+
 // choice is a flag's value whose possible values are known.
 type choice struct {
 	names []string
@@ -109,26 +132,33 @@ func (c *Command) printHelp(w io.Writer) error {
 	for _, e := range c.Examples {
 		b.WriteString(e.String())
 	}
-	first := true
-	c.VisitAll(func(f *flag.Flag) {
-		if first {
-			b.WriteString("\nFlags:\n")
-			first = false
-		}
-		name, usage := flagUsage(f)
-		fmt.Fprintf(&b, "  %-32s %s\n", name, usage)
-	})
+	c.printFlags(&b, "Flags", -1)
+	for i, g := range c.groups {
+		c.printFlags(&b, g.title, i)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// String returns the lines, indented, with what the example is for behind a short one.
+// printFlags writes the flags of a group under their heading.
+func (c *Command) printFlags(b *strings.Builder, title string, group int) {
+	heading := "\n" + title + ":\n"
+	c.VisitAll(func(f *flag.Flag) {
+		if c.groupOf(f.Name) == group {
+			name, usage := flagUsage(f)
+			fmt.Fprintf(b, "%s  %-32s %s\n", heading, name, usage)
+			heading = ""
+		}
+	})
+}
+
+// String returns the lines, indented, with what the example is for as the shell's comment.
 func (e Example) String() string {
 	lines := strings.ReplaceAll(e[0], "\n", "\n  ")
 	if e[1] == "" {
 		return "  " + lines + "\n"
 	}
-	return fmt.Sprintf("  %-40s %s\n", lines, e[1])
+	return fmt.Sprintf("  %-40s # %s\n", lines, e[1])
 }
 
 // flagUsage returns a flag with its placeholder, "--out FILE", and what it does.
