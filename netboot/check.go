@@ -197,7 +197,10 @@ func (m Machine) check(d DHCP, server netip.Addr) error {
 			return fmt.Errorf("name %q: %w", m.Name, err)
 		}
 	}
-	if err := checkCmdline(m.Cmdline); err != nil {
+	if err := m.checkHandoff(); err != nil {
+		return err
+	}
+	if err := checkCmdline(m.cmdline()); err != nil {
 		return err
 	}
 	return filled.checkTable()

@@ -127,6 +127,12 @@ type Machine struct {
 	Kernel    string `yaml:"kernel"`
 	Initramfs string `yaml:"initramfs"`
 	Cmdline   string `yaml:"cmdline"`
+	// Handoff is what our init starts from the LUN (bootlun.handoff=): "switch_root", "kexec" or "int13h"; empty leaves
+	// that to Cmdline. Entry is which entry of the LUN's own boot loader, by title, identifier or number (bootlun.entry=),
+	// and Menu how long to show them: "5s", "0", "wait" (bootlun.menu=). For ModeImage; Entry and Menu for "kexec".
+	Handoff string `yaml:"handoff"`
+	Entry   string `yaml:"entry"`
+	Menu    string `yaml:"menu"`
 }
 
 func (c Config) resolver() ibft.Resolver {

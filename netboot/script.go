@@ -35,7 +35,7 @@ func (s *Server) kernelBoot(b *strings.Builder, m Machine) {
 		args = []string{"initrd=ibft.cpio", "initrd=initramfs"}
 	}
 	args = append(args, "BOOTIF=01-${netX/mac:hexhyp}")
-	args = append(args, strings.Fields(m.Cmdline)...)
+	args = append(args, strings.Fields(m.cmdline())...)
 	fmt.Fprintf(b, "set base %s\n:try\necho bootlun: %s boots from ${base}\n", s.httpBase(), m.label())
 	fmt.Fprintf(b, "kernel ${base}/%s %s || goto failed\n", s.bootFilePath(m, "kernel"), strings.Join(args, " "))
 	if table {

@@ -28,6 +28,9 @@ type File struct {
 // String names the file as "sda1:/boot/vmlinuz".
 func (f File) String() string { return f.Volume.Name + ":" + f.Path }
 
+// Read reads the file whole, if it has at most limit bytes.
+func (f File) Read(limit int64) ([]byte, error) { return f.Volume.read(f.Path, limit) }
+
 // Entry is one line of a boot menu.
 type Entry struct {
 	// ID is what a saved default names; empty if the configuration gives none.

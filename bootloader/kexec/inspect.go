@@ -34,8 +34,9 @@ type Contents struct {
 // maxNames bounds how many entries of an archive are looked at.
 const maxNames = 1 << 17
 
-// Inspect reads the names in an initramfs: archives one after the other, the last of them maybe compressed. The error says why it
-// could not; what was seen until then counts.
+// Inspect reads an initramfs to its end: archives one after the other, any of them compressed. It tells who made it and whether it is
+// whole: an error that wraps ErrDamaged says that Linux would not unpack it. Any other says why it could not be looked into; what was
+// seen until then counts.
 func Inspect(initramfs []byte) (Contents, error) {
 	var c Contents
 	for rest := initramfs; len(rest) > 0; {
@@ -43,74 +44,87 @@ func Inspect(initramfs []byte) (Contents, error) {
 			rest = bytes.TrimLeft(rest, "\x00")
 			continue
 		}
+		r := bytes.NewReader(rest)
 		if bytes.HasPrefix(rest, []byte("0707")) {
-			r := bytes.NewReader(rest)
 			if err := c.walk(r); err != nil {
-				return c, err
+				return c, fmt.Errorf("initramfs: %w", err)
 			}
-			rest = rest[len(rest)-r.Len():]
-			continue
+		} else if err := c.walkCompressed(r, rest[:min(6, len(rest))]); err != nil {
+			return c, fmt.Errorf("initramfs: %w", err)
 		}
-		r, done, err := decompress(rest)
-		if err != nil {
-			return c, err
-		}
-		defer done()
-		return c, c.walk(bufio.NewReaderSize(r, 1<<20))
+		rest = rest[len(rest)-r.Len():]
 	}
 	return c, nil
 }
 
-// decompress knows an archive's compression by its first bytes.
-func decompress(b []byte) (r io.Reader, done func(), err error) {
-	none := func() {}
+// walkCompressed looks at an archive that begins with magic, and has its checksum compared.
+func (c *Contents) walkCompressed(r *bytes.Reader, magic []byte) error {
+	var archive io.Reader
+	var err error
 	switch {
-	case bytes.HasPrefix(b, []byte{0x1F, 0x8B}):
-		r, err = gzip.NewReader(bytes.NewReader(b))
-		return r, none, err
-	case bytes.HasPrefix(b, []byte{0x28, 0xB5, 0x2F, 0xFD}):
-		z, err := zstd.NewReader(bytes.NewReader(b), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
-		if err != nil {
-			return nil, none, err
+	case bytes.HasPrefix(magic, []byte{0x1F, 0x8B}):
+		var z *gzip.Reader
+		if z, err = gzip.NewReader(r); err == nil {
+			z.Multistream(false) // what follows is for the caller
+			archive = z
 		}
-		return z, z.Close, nil
-	case bytes.HasPrefix(b, []byte("\xFD7zXZ\x00")):
-		r, err = xz.NewReader(bytes.NewReader(b))
-		return r, none, err
+	case bytes.HasPrefix(magic, []byte{0x28, 0xB5, 0x2F, 0xFD}):
+		var z *zstd.Decoder
+		if z, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20)); err == nil {
+			defer z.Close()
+			archive = z
+		}
+	case bytes.HasPrefix(magic, []byte("\xFD7zXZ\x00")):
+		archive, err = xz.ReaderConfig{SingleStream: true}.NewReader(r)
+	default:
+		return fmt.Errorf("its compression is not known (it begins with % x)", magic[:min(4, len(magic))])
 	}
-	return nil, none, fmt.Errorf("its compression is not known (it begins with % x)", b[:min(4, len(b))])
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	buffered := bufio.NewReaderSize(archive, 1<<20)
+	if err := c.walk(buffered); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, buffered)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, zstd.ErrMagicMismatch), strings.Contains(err.Error(), "unexpected data after stream"):
+		// These readers have read on behind the archive, and what is there is not looked into.
+		_, err = r.Seek(0, io.SeekEnd)
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, err)
 }
 
 // walk looks at the names of one archive in the newc format (Linux's Documentation/driver-api/early-userspace/buffer-format), until
-// its end or until all is known.
+// its end.
 func (c *Contents) walk(r io.Reader) error {
 	header := make([]byte, 110)
 	for range maxNames {
 		if _, err := io.ReadFull(r, header); err != nil {
-			return fmt.Errorf("the archive has no end: %w", err)
+			return fmt.Errorf("%w: the archive has no end: %w", ErrDamaged, err)
 		}
 		if !bytes.HasPrefix(header, []byte("07070")) {
-			return errors.New("what follows is no cpio archive")
+			return fmt.Errorf("%w: what follows is no cpio archive", ErrDamaged)
 		}
 		size, err1 := strconv.ParseUint(string(header[54:62]), 16, 32)
 		nameLen, err2 := strconv.ParseUint(string(header[94:102]), 16, 32)
 		if err := errors.Join(err1, err2); err != nil || nameLen == 0 || nameLen > 4096 {
-			return errors.New("a header of the archive is damaged")
+			return fmt.Errorf("%w: a header of the archive makes no sense", ErrDamaged)
 		}
 		name := make([]byte, (110+nameLen+3)&^3-110)
 		if _, err := io.ReadFull(r, name); err != nil {
-			return fmt.Errorf("the archive has no end: %w", err)
+			return fmt.Errorf("%w: the archive has no end: %w", ErrDamaged, err)
 		}
 		text := strings.TrimPrefix(string(name[:nameLen-1]), "./")
 		if text == "TRAILER!!!" {
 			return nil
 		}
 		c.see(text)
-		if c.Maker != Unknown && c.ISCSI {
-			return skip(r, int64(0))
-		}
 		if err := skip(r, int64(size+3)&^3); err != nil {
-			return err
+			return fmt.Errorf("%w: the archive has no end: %w", ErrDamaged, err)
 		}
 	}
 	return errors.New("the archive has too many files")
@@ -125,6 +139,7 @@ func skip(r io.Reader, n int64) error {
 func (c *Contents) see(name string) {
 	name = strings.TrimPrefix(name, "usr/")
 	switch {
+	case c.Maker != Unknown:
 	case strings.HasPrefix(name, "lib/dracut/"):
 		c.Maker = Dracut
 	case name == "conf/initramfs.conf", name == "scripts/local-top/ORDER":

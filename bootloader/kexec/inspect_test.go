@@ -3,7 +3,10 @@ package kexec
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -51,6 +54,9 @@ func TestInspect(t *testing.T) {
 		{"empty", nil, Contents{}, false},
 		{"no archive", []byte("something else"), Contents{}, true},
 		{"cut off", zipped.Bytes()[:20], Contents{}, true},
+		{"gzip, then more", slices.Concat(zipped.Bytes(), make([]byte, 5), tools), Contents{Dracut, true}, false},
+		{"xz, then more", slices.Concat(xzed.Bytes(), tools), Contents{Dracut, true}, false},
+		{"zstd, then more", slices.Concat(packed.Bytes(), make([]byte, 4), dracut), Contents{InitramfsTools, true}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := Inspect(tt.initramfs)
@@ -58,6 +64,39 @@ func TestInspect(t *testing.T) {
 				t.Errorf("%+v, %v; want %+v", got, err, tt.want)
 			}
 		})
+	}
+}
+
+// Whatever is damaged inside a compressed archive is seen, also behind what tells who made it.
+func TestInspectDamaged(t *testing.T) {
+	plain := archive("conf/initramfs.conf", "scripts/local-top/iscsi")
+	plain = append(plain[:len(plain):len(plain)], make([]byte, 4<<10)...)
+	// xz's reader does not look at all of the headers and the index around the data.
+	around := map[string]int{"xz": 32}
+	for name, pack := range map[string]func(w io.Writer) (io.WriteCloser, error){
+		"gzip": func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil },
+		"zstd": func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) },
+		"xz":   func(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) },
+	} {
+		var b bytes.Buffer
+		z, err := pack(&b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z.Write(plain)
+		z.Close()
+		for cut := 10; cut < b.Len()-around[name]; cut += 7 {
+			if _, err := Inspect(b.Bytes()[:cut]); !errors.Is(err, ErrDamaged) {
+				t.Errorf("%s, cut after %d of %d bytes: %v", name, cut, b.Len(), err)
+			}
+		}
+		for at := 12 + around[name]; at < b.Len()-around[name]; at += 3 {
+			spoiled := bytes.Clone(b.Bytes())
+			spoiled[at] ^= 0x55
+			if _, err := Inspect(spoiled); err == nil {
+				t.Errorf("%s, byte %d of %d changed: not seen", name, at, b.Len())
+			}
+		}
 	}
 }
 

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/u-root/u-root/pkg/boot/kexec"
-	"github.com/u-root/u-root/pkg/boot/linux"
 	"golang.org/x/sys/unix"
 
 	"github.com/bootlun/bootlun/bootloader"
@@ -24,67 +22,92 @@ type Config struct {
 	Cmdline           string
 	// Table is an iBFT that the next kernel gets; nil is none.
 	Table []byte
+	// LowMemory says that the table goes where a BIOS leaves it and not before the initramfs, for kernels without
+	// CONFIG_ACPI_TABLE_UPGRADE on machines without EFI.
+	LowMemory bool
 	// Dir is a folder in memory (tmpfs) for as long as Load takes; "" is the folder for temporary files.
 	Dir string
-	// Leave is called before the jump, to end what the running kernel has open: sessions, mounts. nil is nothing.
-	Leave func() error
 	// Logger hears of what went another way than first tried; nil discards.
 	Logger *slog.Logger
 }
 
 // Loaded is a kernel that waits to be started.
 type Loaded struct {
-	leave func() error
-	log   *slog.Logger
+	// How says by which call it was loaded and where its table is.
+	How string
 }
 
 var _ bootloader.Handoff = (*Loaded)(nil)
 
-// Load has the running kernel take the next one: by kexec_file_load, else by kexec_load.
+// Load has the running kernel take the next one: by kexec_file_load, else by kexec_load, which is the only one that can put a table
+// into low memory.
 func Load(cfg Config) (*Loaded, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	initramfs := [][]byte{cfg.Initramfs}
-	if cfg.Table != nil {
-		early, err := ibft.EarlyCPIO(cfg.Table)
+	if cfg.LowMemory && cfg.Table != nil {
+		at, err := loadClassic(cfg, cfg.Initramfs, cfg.Table)
 		if err != nil {
+			return nil, fmt.Errorf("kexec: %w", err)
+		}
+		return &Loaded{How: fmt.Sprintf("kexec_load, the table at %#x", at)}, nil
+	}
+	var early []byte
+	how := "no table"
+	if cfg.Table != nil {
+		var err error
+		if early, err = ibft.EarlyCPIO(cfg.Table); err != nil {
 			return nil, fmt.Errorf("kexec: hand the table on: %w", err)
 		}
-		initramfs = [][]byte{early, cfg.Initramfs}
+		how = "the table before the initramfs"
 	}
-	kernel, err := temporary(cfg.Dir, "kernel", cfg.Kernel)
-	if err != nil {
-		return nil, err
+	fileErr := loadFiles(cfg, early)
+	if fileErr == nil {
+		return &Loaded{How: "kexec_file_load, " + how}, nil
 	}
-	defer kernel.Close()
-	ramfs, err := temporary(cfg.Dir, "initramfs", initramfs...)
-	if err != nil {
-		return nil, err
+	cfg.Logger.Warn("trying kexec_load", "error", fileErr)
+	if _, err := loadClassic(cfg, append(early, cfg.Initramfs...), nil); err != nil {
+		return nil, fmt.Errorf("kexec: %w", errors.Join(fileErr, err))
 	}
-	defer ramfs.Close()
-	if err := load(kernel, ramfs, cfg); err != nil {
-		return nil, fmt.Errorf("kexec: %w", err)
-	}
-	return &Loaded{leave: cfg.Leave, log: cfg.Logger}, nil
+	return &Loaded{How: "kexec_load, " + how}, nil
 }
 
-func load(kernel, ramfs *os.File, cfg Config) error {
-	if info, err := ramfs.Stat(); err != nil {
+// loadFiles is kexec_file_load(2), with what goes before the initramfs.
+func loadFiles(cfg Config, early []byte) error {
+	kernel, err := temporary(cfg.Dir, "kernel", cfg.Kernel)
+	if err != nil {
 		return err
-	} else if info.Size() == 0 {
-		ramfs = nil
 	}
-	fileErr := kexec.FileLoad(kernel, ramfs, cfg.Cmdline)
-	if fileErr == nil {
-		return nil
+	defer kernel.Close()
+	ramfs, err := temporary(cfg.Dir, "initramfs", early, cfg.Initramfs)
+	if err != nil {
+		return err
 	}
-	fileErr = fmt.Errorf("kexec_file_load: %w", explain(fileErr))
-	cfg.Logger.Warn("trying kexec_load", "error", fileErr)
-	if err := linux.KexecLoad(kernel, ramfs, cfg.Cmdline, nil, nil); err != nil {
-		return errors.Join(fileErr, fmt.Errorf("kexec_load: %w", explain(err)))
+	defer ramfs.Close()
+	flags := 0
+	if len(early)+len(cfg.Initramfs) == 0 {
+		flags = unix.KEXEC_FILE_NO_INITRAMFS
+	}
+	if err := unix.KexecFileLoad(int(kernel.Fd()), int(ramfs.Fd()), cfg.Cmdline, flags); err != nil {
+		return fmt.Errorf("kexec_file_load: %w", explain(err))
 	}
 	return nil
+}
+
+// loadClassic is kexec_load(2), with a table in low memory unless it is nil.
+func loadClassic(cfg Config, initramfs, table []byte) (tableAt uint64, err error) {
+	m, err := thisMachine()
+	if err != nil {
+		return 0, fmt.Errorf("kexec_load: %w", err)
+	}
+	p, err := layOut(m, cfg.Kernel, initramfs, cfg.Cmdline, table)
+	if err != nil {
+		return 0, fmt.Errorf("kexec_load: %w", err)
+	}
+	if err := classicLoad(p); err != nil {
+		return 0, fmt.Errorf("kexec_load: %w", explain(err))
+	}
+	return p.tableAt, nil
 }
 
 // temporary makes a file of parts that no program has open for writing, as kexec_file_load demands. Its name is gone at once.
@@ -116,20 +139,21 @@ func temporary(dir, name string, parts ...[]byte) (*os.File, error) {
 	return f, nil
 }
 
-// explain says what the kernel's errors mean here (kexec_load(2); for signatures Linux's kernel/kexec_file.c).
+// explain says what the kernel's errors mean here (kexec_load(2); for signatures Linux's kernel/kexec_file.c), and what to do.
 func explain(err error) error {
 	reason := ""
 	switch {
-	case errors.Is(err, unix.ENOKEY), errors.Is(err, unix.EKEYREJECTED), errors.Is(err, unix.EBADMSG):
-		reason = "the running kernel does not know the key by which this one is signed, or it is not signed: netboot the distribution's own kernel, or one without CONFIG_KEXEC_SIG_FORCE"
+	case errors.Is(err, unix.ENOKEY), errors.Is(err, unix.EKEYREJECTED), errors.Is(err, unix.EBADMSG), errors.Is(err, unix.ENODATA):
+		reason = "the running kernel wants a signature by a key that it knows, and this kernel has none: netboot the distribution's own kernel (kernel: in the server's configuration), or one without CONFIG_KEXEC_SIG_FORCE"
 	case errors.Is(err, unix.EPERM):
-		reason = "the running kernel is locked down (Secure Boot) or kexec is switched off (kernel.kexec_load_disabled)"
+		reason = "the running kernel is locked down (Secure Boot, lockdown=) or kexec is switched off (kernel.kexec_load_disabled): " +
+			"netboot a kernel that knows the key of this one, switch Secure Boot off, or start the LUN's system with the netbooted kernel (bootlun.handoff=switch_root)"
 	case errors.Is(err, unix.ENOEXEC):
 		reason = "the running kernel does not take this file for a kernel"
 	case errors.Is(err, unix.ENOMEM), errors.Is(err, unix.EADDRNOTAVAIL):
 		reason = "there is not the memory for kernel and initramfs"
 	case errors.Is(err, unix.ENOSYS):
-		reason = "the running kernel is built without it"
+		reason = "the running kernel is built without it (CONFIG_KEXEC, CONFIG_KEXEC_FILE)"
 	case errors.Is(err, unix.EBUSY):
 		reason = "another kexec is under way"
 	case errors.Is(err, unix.EINVAL):
@@ -156,15 +180,11 @@ func (*Loaded) Check() error {
 	return nil
 }
 
-// Start ends what is open and jumps. It does not return if it succeeds.
+// Start jumps. It does not return if it succeeds. What the running kernel has open, such as sessions and mounts, ends with it: the
+// caller closes that before.
 func (l *Loaded) Start() error {
 	if err := l.Check(); err != nil {
 		return err
-	}
-	if l.leave != nil {
-		if err := l.leave(); err != nil {
-			l.log.Warn("leaving things open", "error", err)
-		}
 	}
 	return fmt.Errorf("kexec: reboot(2): %w", unix.Reboot(unix.LINUX_REBOOT_CMD_KEXEC))
 }

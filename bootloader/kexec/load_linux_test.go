@@ -10,7 +10,7 @@ import (
 
 func TestExplain(t *testing.T) {
 	for errno, want := range map[unix.Errno]string{
-		unix.EKEYREJECTED: "key by which this one is signed", unix.EPERM: "locked down", unix.ENOMEM: "memory", unix.ENOEXEC: "for a kernel",
+		unix.EKEYREJECTED: "signature by a key that it knows", unix.EPERM: "locked down", unix.ENOMEM: "memory", unix.ENOEXEC: "for a kernel",
 	} {
 		err := explain(errno)
 		if !errors.Is(err, errno) || !strings.Contains(err.Error(), want) {

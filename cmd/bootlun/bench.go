@@ -15,7 +15,8 @@ import (
 
 type vmBenchCommand struct {
 	imageFlags
-	Runs int `default:"3" help:"Boots of each path; they take turns."`
+	Runs      int  `default:"3" help:"Boots of each path; they take turns."`
+	OwnKernel bool `help:"Boot the LUN's own kernel instead, and compare how fast our initiator reads it with Linux's session and with bare TCP."`
 }
 
 // contender is one of the two boot paths that are compared.
@@ -30,6 +31,9 @@ type contender struct {
 func (c *vmBenchCommand) Run(ctx context.Context, log *slog.Logger) error {
 	if c.Runs < 1 {
 		return errors.New("--runs must be at least 1")
+	}
+	if c.OwnKernel {
+		return c.runOwnKernel(ctx, log)
 	}
 	images := c.images(progress())
 	kernel, image, err := images.Netboot(ctx)

@@ -31,11 +31,9 @@ func (m *machine) startBootSector(ctx context.Context, c console) error {
 		}
 	}
 	c.result(Result{Step: "boot sector", Took: uptime(), Detail: h.Why})
-	loaded, err := m.take(c, h.Kernel, h.Initrd, h.Cmdline)
+	loaded, err := m.take(c, next{kernel: h.Kernel, initramfs: h.Initrd, cmdline: h.Cmdline})
 	if err == nil {
-		c.result(Result{Step: loaded.String(), Took: uptime(), Detail: "after the kernel's start; the boot loader's kernel takes over"})
-		drainConsole()
-		err = loaded.Start()
+		err = m.jump(c, loaded, "the boot loader's kernel")
 	}
 	return &StepError{Step: "kexec", Err: err, Remedy: "see why in the lines above"}
 }

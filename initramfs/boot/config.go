@@ -59,6 +59,7 @@ type Config struct {
 	Handoff Handoff        // bootlun.handoff=; empty is switch_root
 	Entry   string         // bootlun.entry=, with kexec: an entry as GRUB's default names it
 	Menu    *time.Duration // bootlun.menu=, with kexec: how long to show the menu; negative is for ever, nil as the LUN's configuration says
+	Bench   string         // bootlun.bench=, with kexec: host:port that sends without end, for a comparison of ways to read
 	// ReadOnly refuses what the boot loader writes (bootlun.readonly, with int13h).
 	ReadOnly bool
 
@@ -89,6 +90,7 @@ var options = map[string]func(c *Config, value string) error{
 	},
 	"bootlun.entry":    func(c *Config, v string) error { c.Entry = v; return nil },
 	"bootlun.menu":     func(c *Config, v string) (err error) { c.Menu, err = parseMenu(v); return },
+	"bootlun.bench":    func(c *Config, v string) error { c.Bench = v; return nil },
 	"bootlun.readonly": func(c *Config, _ string) error { c.ReadOnly = true; return nil },
 	"bootlun.debug":    func(c *Config, _ string) error { c.Debug = true; return nil },
 	"BOOTIF":           func(c *Config, v string) (err error) { c.BootIF, err = parseBootIF(v); return },

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bootlun/bootlun/bootloader"
+	"github.com/bootlun/bootlun/bootloader/kexec"
 	"github.com/bootlun/bootlun/ibft"
 	"github.com/bootlun/bootlun/initiator/kernel"
 	"github.com/bootlun/bootlun/initramfs/modules"
@@ -31,6 +32,11 @@ type machine struct {
 	shared  *multipathDisk // what disk is of, if there are several paths to it
 	handoff bootloader.Handoff
 	own     ownKernel // of HandoffKexec; HandoffBootSector uses the session
+	began   time.Time // when our init began
+
+	// What tests put others in the place of.
+	kexec      func(kexec.Config) (*kexec.Loaded, error)
+	freeMemory func() int64 // bytes
 }
 
 // sessionPath is a session, and how it was logged in to.
@@ -46,7 +52,7 @@ const timelineFile = "/run/bootlun/boot.json"
 // returns only an error. out is the console. The caller is PID 1 and has
 // called [Prepare].
 func Run(ctx context.Context, cfg Config, out io.Writer) error {
-	m := &machine{cfg: cfg, log: logger(cfg, out), netDevs: make(map[uint8]string)}
+	m := &machine{cfg: cfg, log: logger(cfg, out), netDevs: make(map[uint8]string), began: time.Now(), kexec: kexec.Load, freeMemory: freeMemory}
 	c := console{out}
 	c.result(Result{Step: "kernel", Took: uptime(), Detail: "until our init"})
 	var results []Result

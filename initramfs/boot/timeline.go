@@ -51,14 +51,3 @@ func (c console) result(r Result) { fmt.Fprintf(c.w, "%s\n", r) }
 func (c console) say(format string, args ...any) {
 	fmt.Fprintf(c.w, linePrefix+format+"\n", args...)
 }
-
-// progress shows on the console how far a download is, one line a tenth.
-func (c console) progress() func(done, total int64) {
-	tenth := int64(0)
-	return func(done, total int64) {
-		if at := done * 10 / max(total, 1); at > tenth {
-			tenth = at
-			c.say("read %3d %% of %.1f MB", at*10, float64(total)/1e6)
-		}
-	}
-}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/bootlun/bootlun/ibft"
@@ -49,15 +50,18 @@ type Lab struct {
 	ACPITables    []string // files of tables that the machine's firmware has besides
 	NoAddress     bool     // with FromFirmware: the table leaves the machine's address to DHCP
 	Mode          netboot.Mode
-	OwnKernel     bool   // with ModeImage: the LUN's own kernel is started (bootlun.handoff=kexec)
+	OwnKernel     bool   // with ModeImage: the LUN's own kernel is started (handoff: kexec)
+	Entry, Menu   string // with OwnKernel: which entry, and how long to show them, as the server's configuration says it
 	BootSector    bool   // with ModeImage: the LUN's boot sector is run (bootlun.handoff=int13h); Image has to be one that can
+	Bench         bool   // with OwnKernel: the machine compares ways to read, with a listener of the lab's (bootlun.bench=)
 	Cmdline       string // added to the kernel's command line
 	CHAPName      string // with CHAPSecret: the target asks the machine for it
 	CHAPSecret    string
 	// ReverseCHAPName and ReverseCHAPSecret: the machine asks the target for it.
 	ReverseCHAPName   string
 	ReverseCHAPSecret string
-	Memory            int // of the machine, in MiB; 0 means 1024
+	Memory            int  // of the machine, in MiB; 0 means 1024
+	Screen            bool // it has a screen and a keyboard besides its serial line, and the kernel uses both
 	// Firmware is the machine's, such as OVMF's; empty means QEMU's SeaBIOS.
 	Firmware string
 	// FirmwareVars are its variables (qemu.Machine.FirmwareVars). With them the
@@ -82,6 +86,8 @@ type Running struct {
 	ended chan error // the boot server's end
 	lan   *lan.LAN
 	dir   string
+
+	sender sync.WaitGroup // of bytes without end
 }
 
 // Start builds the lab and switches its machine on. Stop ends it.
@@ -104,7 +110,7 @@ func (l Lab) Start(ctx context.Context) (_ *Running, err error) {
 		}
 	}
 	r.Timeline = NewTimeline(l.marks())
-	if err := r.serve(ctx, l.server(r.Timeline)); err != nil {
+	if err := r.serve(ctx, l); err != nil {
 		return nil, err
 	}
 	machine, err := l.machine(ctx, r)
@@ -154,16 +160,21 @@ func (r *Running) WaitUp(ctx context.Context) error {
 }
 
 // serve starts the boot server and waits until it answers.
-func (r *Running) serve(ctx context.Context, cfg bootserver.Config) error {
+func (r *Running) serve(ctx context.Context, l Lab) error {
 	host, err := r.lan.Host(lan.HostConfig{Name: "server", Addrs: []netip.Prefix{serverAddr}})
 	if err != nil {
 		return err
 	}
-	server, err := bootserver.New(cfg)
+	server, err := bootserver.New(l.server(r.Timeline))
 	if err != nil {
 		return err
 	}
 	ctx, r.stop = context.WithCancel(ctx)
+	if l.Bench {
+		if err := r.send(ctx, host); err != nil {
+			return err
+		}
+	}
 	go func() { r.ended <- server.Run(ctx, host) }()
 	select {
 	case <-server.Ready():
@@ -183,6 +194,7 @@ func (r *Running) Stop() error {
 	if r.stop != nil {
 		r.stop()
 		errs = append(errs, <-r.ended)
+		r.sender.Wait()
 	}
 	if r.lan != nil {
 		errs = append(errs, r.lan.Close())
@@ -202,8 +214,14 @@ func (l Lab) server(t *Timeline) bootserver.Config {
 		machine.RootPaths = []string{l.rootPath()}
 	}
 	cmdline := "console=ttyS0,115200 "
+	if l.Screen {
+		cmdline = "console=tty0 " + cmdline
+	}
 	if l.OwnKernel {
-		cmdline += "bootlun.handoff=kexec "
+		machine.Handoff, machine.Entry, machine.Menu = "kexec", l.Entry, l.Menu
+	}
+	if l.Bench {
+		cmdline += "bootlun.bench=" + senderAddr.String() + " "
 	}
 	if l.BootSector {
 		cmdline += "bootlun.handoff=int13h "

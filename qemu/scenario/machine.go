@@ -23,6 +23,9 @@ func (l Lab) machine(ctx context.Context, r *Running) (qemu.Machine, error) {
 		NICs:       []qemu.NIC{{MAC: machineMAC.HardwareAddr(), LAN: r.lan.Socket()}},
 		ACPITables: slices.Clone(l.ACPITables),
 	}
+	if l.Screen {
+		m.ExtraArgs = []string{"-device", "VGA"}
+	}
 	if m.Firmware, m.FirmwareVars = l.Firmware, l.FirmwareVars; m.Firmware != "" {
 		m.NICs[0].ROM = qemu.RomNone // the firmware has a driver of its own
 	}

@@ -135,13 +135,13 @@ func ImageMarks(system *regexp.Regexp) []Mark {
 // OwnKernelMarks are the marks of a boot by our image that starts the LUN's own
 // kernel, whose initramfs then brings up the root.
 func OwnKernelMarks(root Root) []Mark {
-	return handoffMarks(root, "entries", "read", "load", "kexec")
+	return handoffMarks(root, "entries", "read", "check", "load", "logout", "kexec")
 }
 
 // BootSectorMarks are the marks of a boot by our image that runs the LUN's boot
 // sector and starts the kernel that this loads.
 func BootSectorMarks(root Root) []Mark {
-	return handoffMarks(root, "boot sector", "load", "kexec")
+	return handoffMarks(root, "boot sector", "check", "load", "logout", "kexec")
 }
 
 // handoffMarks are those of a boot by our image that goes on from the login by
