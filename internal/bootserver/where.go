@@ -28,7 +28,11 @@ func decode(path string, text []byte, into any) error {
 	case errors.As(err, &unknown):
 		key := unknown.Token.Value
 		message := fmt.Sprintf("there is no setting %q", key)
-		if near := nearest(key, keys(reflect.TypeOf(into))); near != "" {
+		switch near := nearest(key, keys(reflect.TypeOf(into))); near {
+		case "":
+		case key:
+			message += " here: it belongs elsewhere"
+		default:
 			message += fmt.Sprintf(": did you mean %q?", near)
 		}
 		return fmt.Errorf("%s:%d: %s", path, unknown.Token.Position.Line, message)
