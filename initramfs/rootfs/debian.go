@@ -202,5 +202,5 @@ func (b *debianBuild) assemble(ctx context.Context, f *os.File) error {
 	if !b.SelfBooting {
 		return nil
 	}
-	return installGRUB(ctx, f, b.grubModules(), b.Log)
+	return InstallGRUB(ctx, f, grubPrefix, b.grubModules(), b.Log)
 }

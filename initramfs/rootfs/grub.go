@@ -31,13 +31,18 @@ func grubFiles() error {
 	return nil
 }
 
-// installGRUB does by itself what grub-install does with a mounted disk: it puts
-// GRUB's core image into the BIOS boot partition of the image f, and the boot
-// sector that loads it into sector 0. The core has the modules on board that
-// /boot/grub/grub.cfg on partition 1 needs.
-func installGRUB(ctx context.Context, f *os.File, modules []string, log *slog.Logger) error {
+// grubPrefix is where GRUB looks for its configuration on disks that we make.
+const grubPrefix = "(,gpt1)/boot/grub"
+
+// InstallGRUB does by itself what grub-install does with a mounted disk: it puts
+// GRUB's core image into the BIOS boot partition of the image f, or what stands
+// there before a first partition at a mebibyte, and the boot sector that loads it
+// into sector 0. The core has the modules on board that prefix/grub.cfg needs. It
+// boots as the machine's first disk. log may be nil.
+func InstallGRUB(ctx context.Context, f *os.File, prefix string, modules []string, log *slog.Logger) error {
+	log = logger(log)
 	log.Info("installing GRUB")
-	core, err := grubCore(ctx, modules, log)
+	core, err := grubCore(ctx, prefix, modules, log)
 	if err != nil {
 		return err
 	}
@@ -57,11 +62,11 @@ func installGRUB(ctx context.Context, f *os.File, modules []string, log *slog.Lo
 }
 
 // grubCore makes GRUB's core image.
-func grubCore(ctx context.Context, modules []string, log *slog.Logger) ([]byte, error) {
+func grubCore(ctx context.Context, prefix string, modules []string, log *slog.Logger) ([]byte, error) {
 	return built(func(output string) error {
 		args := []string{
 			"--format=i386-pc", "--directory=" + grubDir, "--output=" + output,
-			"--prefix=(,gpt1)/boot/grub",
+			"--prefix=" + prefix,
 		}
 		return grubImage.run(ctx, log, nil, append(args, modules...)...)
 	})

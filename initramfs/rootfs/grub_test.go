@@ -57,7 +57,7 @@ func TestInstallGRUB(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := head(t, f)
-	if err := installGRUB(t.Context(), f, grubModules[:], testLog(t)); err != nil {
+	if err := InstallGRUB(t.Context(), f, grubPrefix, grubModules[:], testLog(t)); err != nil {
 		t.Fatal(err)
 	}
 	after := head(t, f)

@@ -61,7 +61,7 @@ func Loader(ctx context.Context, path string, c LoaderConfig) error {
 		if err := writeExt4(f, rootStart, rootSize(size), "bootlun-loader", id.filesystem, tree); err != nil {
 			return err
 		}
-		return installGRUB(ctx, f, grubModules[:], logger(c.Log))
+		return InstallGRUB(ctx, f, grubPrefix, grubModules[:], logger(c.Log))
 	})
 }
 
