@@ -79,8 +79,8 @@ func ParseAttributes(s string) (list Attributes, err error) {
 		if s[0] != '(' {
 			var keyword string
 			keyword, s, _ = strings.Cut(s, ",")
-			if keyword = strings.TrimSpace(keyword); keyword != "" {
-				list = append(list, Attribute{Tag: unescape(keyword)})
+			if keyword = strings.TrimSpace(unescape(keyword)); keyword != "" { // nor is one that is nothing but an escaped blank
+				list = append(list, Attribute{Tag: keyword})
 			}
 			continue
 		}
