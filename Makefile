@@ -41,7 +41,7 @@ test-xen: ## Boot Xen in an emulated PC, and a guest of it by a table of ours (s
 
 test-installations: ## Install Debian in all the ways of docs/own-kernel.md, boot each by its own kernel, write the table (an hour)
 	@scripts/deps.sh boot debian test
-	@BOOTLUN_TEST_INSTALLATIONS=1 $(GO) test -count=1 -timeout 4h -run TestInstallations ./qemu/scenario -update
+	@BOOTLUN_TEST_INSTALLATIONS=1 $(GO) test -count=1 -timeout 4h -run 'TestInstallations|TestOwnKernel' ./qemu/scenario -update
 
 test-int13h: ## Run real boot loaders in our interpreter, on this machine and in an emulated one (some minutes)
 	@scripts/deps.sh boot debian test

@@ -228,13 +228,13 @@ func TestLookup(t *testing.T) {
 	menu, err := grubMenu(`
 menuentry "one" --id first { linux /1 }
 submenu "more > of it" --id sub { menuentry "two" --id second { linux /2 }
-menuentry "three" { linux /3 } }
+menuentry "Debian GNU/Linux, three" --id three { linux /3 } }
 menuentry "four" { chainloader /x }`, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]int{
-		"0": 0, "one": 0, "first": 0, "1>0": 1, "1>1": 2, "sub>second": 1, "sub>three": 2, "1": 1, "sub": 1, "thr*": 2, "2": 3, "nobody": -1, "9": -1, "": -1,
+		"0": 0, "one": 0, "first": 0, "1>0": 1, "1>1": 2, "sub>second": 1, "sub>three": 2, "Debian*three": 2, "1": 1, "sub": 1, "thr*": 2, "2": 3, "nobody": -1, "9": -1, "": -1,
 	} {
 		if got := menu.Lookup(name); got != want {
 			t.Errorf("%q is entry %d, want %d", name, got, want)

@@ -132,9 +132,10 @@ func (m *Menu) Lookup(name string) int {
 }
 
 func (m *Menu) match(pattern string) *Entry {
+	flat := strings.NewReplacer("/", "\x00") // "*" is to match the "/" of "GNU/Linux", too
 	for _, e := range m.Entries {
 		for _, name := range []string{e.ID, e.Title, e.String()} {
-			if ok, _ := path.Match(pattern, name); ok || name == pattern {
+			if ok, _ := path.Match(flat.Replace(pattern), flat.Replace(name)); ok || name == pattern {
 				return e
 			}
 		}

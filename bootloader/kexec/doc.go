@@ -1,13 +1,14 @@
 // Package kexec starts another Linux kernel in place of the running one, with an iBFT handed on.
 //
-//	Inspect (what made the initramfs) → Complete (its command line) → Load (kexec_file_load, else kexec_load) → Loaded.Start
+//	CheckKernel, Inspect (whole? who made the initramfs?) → Complete (its command line) → Load (kexec_file_load, else kexec_load) → Loaded.Start
 //
 // The table travels as an early cpio before the initramfs: the next kernel installs it among its ACPI tables
 // (CONFIG_ACPI_TABLE_UPGRADE), and the installed system's initramfs finds its root by it, if it is told to. [Complete] adds to the
-// command line what it takes for that, and only that.
+// command line what it takes for that, and only that. For a kernel that is built without (TakesTables) the table can go into low
+// memory, where a BIOS leaves it; that takes kexec_load, with segments that this package lays out (classic_linux.go).
 //
 // # Limits
 //
-// A kernel that is locked down refuses tables from an initramfs, and kernels without a signature that it knows. Nothing is put into
-// low memory for kernels without CONFIG_ACPI_TABLE_UPGRADE. An initramfs packed by lz4, lzma, lzo or bzip2 is not looked into.
+// A kernel that is locked down refuses tables from an initramfs, and kernels without a signature that it knows. kexec_load hands on
+// no EFI services. An initramfs packed by lz4, lzma, lzo or bzip2 is not looked into.
 package kexec

@@ -355,3 +355,39 @@ func (s *trapped) ReadAt(p []byte, off int64) (int, error) {
 	}
 	return s.Faulty.ReadAt(p, off)
 }
+
+// The next entry of GRUB's environment counts once: it is gone at the next boot, unless nothing may be written.
+func TestNextEntryCountsOnce(t *testing.T) {
+	env := []byte("# GRUB Environment Block\nsaved_entry=0\nnext_entry=1\n" + strings.Repeat("#", 972))
+	disk := bootPartition(t, map[string][]byte{
+		"k": soundKernel(64 << 10), "i": soundInitramfs(t), "boot/grub/grubenv": env,
+		"boot/grub/grub.cfg": []byte("load_env\nset default=$saved_entry\nif [ \"$next_entry\" ]; then set default=$next_entry; set next_entry=; save_env next_entry; fi\n" +
+			menuOf("/k", "/i", "/k", "/i")),
+	})
+	tests := []struct {
+		name   string
+		set    func(*attempt)
+		second string // first entry of the second boot
+	}{
+		{"written", func(*attempt) {}, "0"},
+		{"bootlun.readonly", func(a *attempt) { a.cfg.ReadOnly = true }, "1"},
+		{"chosen by bootlun.entry", func(a *attempt) { a.cfg.Entry = "1" }, "1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			medium := memory(t, disk)
+			for i, want := range []string{"1", tt.second} {
+				a := newAttempt(t, targettest.Options{Store: medium})
+				if i == 0 {
+					tt.set(a)
+				}
+				if err := a.boot(t); !errors.Is(err, errNotHere) {
+					t.Fatal(err)
+				}
+				if got := a.entries(); len(got) != 2 || got[0] != want {
+					t.Errorf("boot %d began with entries %v, want %s\n%s", i, got, want, a.console())
+				}
+			}
+		})
+	}
+}
