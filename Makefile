@@ -46,7 +46,7 @@ test-installations: ## Install Debian in all the ways of docs/own-kernel.md, boo
 test-int13h: ## Run real boot loaders in our interpreter, on this machine and in an emulated one (some minutes)
 	@scripts/deps.sh boot debian test
 	@BOOTLUN_TEST_INT13H=1 $(GO) test -count=1 -timeout 30m ./bootloader/int13h/...
-	@BOOTLUN_TEST_INT13H=1 $(GO) test -count=1 -timeout 30m -run TestBootSector ./qemu/scenario
+	@BOOTLUN_TEST_INT13H=1 $(GO) test -count=1 -timeout 30m -run TestBootSector ./internal/pair ./qemu/scenario
 
 test-short: ## Run the tests that need no virtual machine
 	@$(TEST) -- -race -short ./...

@@ -3,7 +3,6 @@ package int13h_test
 import (
 	"bytes"
 	"encoding/binary"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/bootlun/bootlun/bootloader/int13h"
 	"github.com/bootlun/bootlun/initramfs/rootfs"
+	"github.com/bootlun/bootlun/internal/testkernel"
 )
 
 var le = binary.LittleEndian
@@ -39,30 +39,6 @@ func openDisk(t testing.TB, path string) fileDisk {
 		t.Fatal(err)
 	}
 	return fileDisk{f, info.Size()}
-}
-
-// madeUpKernel is a bzImage that a loader takes: a setup header of protocol 2.15
-// and noise for code.
-func madeUpKernel() []byte {
-	const sectors, payload = 4, 1 << 20
-	k := make([]byte, (sectors+1)*512+payload)
-	random := rand.New(rand.NewPCG(1, 13))
-	for i := (sectors + 1) * 512; i < len(k); i++ {
-		k[i] = byte(random.Uint32())
-	}
-	k[0x1F1] = sectors
-	le.PutUint32(k[0x1F4:], payload/16)
-	le.PutUint16(k[0x1FA:], 0xFFFF)
-	copy(k[0x1FE:], []byte{0x55, 0xAA, 0xEB, 0x6A, 'H', 'd', 'r', 'S', 0x0F, 0x02})
-	k[0x211] = 1 // loaded high
-	le.PutUint32(k[0x214:], 0x100000)
-	le.PutUint32(k[0x22C:], 0x7FFFFFFF) // where the initramfs may lie
-	le.PutUint32(k[0x230:], 0x200000)
-	k[0x234], k[0x235] = 1, 21
-	le.PutUint32(k[0x238:], 2047)
-	le.PutUint64(k[0x258:], 0x1000000)
-	le.PutUint32(k[0x260:], 2*payload)
-	return k
 }
 
 // grubDisk makes a disk whose GRUB starts a kernel.
@@ -93,7 +69,7 @@ func TestGRUB(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: interprets hundreds of millions of instructions")
 	}
-	kernels := map[string][]byte{"made up": madeUpKernel()}
+	kernels := map[string][]byte{"made up": testkernel.Image()}
 	if os.Getenv("BOOTLUN_TEST_INT13H") != "" {
 		kernels["Debian"] = debianKernel(t)
 	}
@@ -159,7 +135,7 @@ func sameKernel(t testing.TB, got, want []byte) {
 // BenchmarkGRUB is from the boot sector to the entry of a kernel: a made-up one
 // of 1 MiB, or, if it is there, Debian's with an initramfs of 10 MB.
 func BenchmarkGRUB(b *testing.B) {
-	b.Run("made up", func(b *testing.B) { benchmarkGRUB(b, madeUpKernel(), make([]byte, 1<<20)) })
+	b.Run("made up", func(b *testing.B) { benchmarkGRUB(b, testkernel.Image(), make([]byte, 1<<20)) })
 	b.Run("Debian", func(b *testing.B) { benchmarkGRUB(b, debianKernel(b), make([]byte, 10e6)) })
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/bootlun/bootlun/bootloader/int13h"
+	"github.com/bootlun/bootlun/internal/testkernel"
 )
 
 // workshop makes disks by the real tools, in files, as nobody in particular.
@@ -177,7 +178,7 @@ func testKernel(t testing.TB) []byte {
 		}
 		return kernel
 	}
-	return madeUpKernel()
+	return testkernel.Image()
 }
 
 // discDisk is an ISO image, as a disc of 2048-byte blocks.

@@ -1,0 +1,36 @@
+// Package testkernel makes what boot loaders take for a Linux kernel, for tests
+// of who loads it. It cannot run.
+package testkernel
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+)
+
+// payload is the size of the kernel's code.
+const payload = 1 << 20
+
+// Image is a bzImage: a setup header of boot protocol 2.15 (Linux's
+// Documentation/arch/x86/boot.rst) and noise for code, the same each time.
+func Image() []byte {
+	le := binary.LittleEndian
+	const sectors = 4
+	k := make([]byte, (sectors+1)*512+payload)
+	random := rand.New(rand.NewPCG(1, 13))
+	for i := (sectors + 1) * 512; i < len(k); i++ {
+		k[i] = byte(random.Uint32())
+	}
+	k[0x1F1] = sectors
+	le.PutUint32(k[0x1F4:], payload/16)
+	le.PutUint16(k[0x1FA:], 0xFFFF)
+	copy(k[0x1FE:], []byte{0x55, 0xAA, 0xEB, 0x6A, 'H', 'd', 'r', 'S', 0x0F, 0x02})
+	k[0x211] = 1 // loaded high
+	le.PutUint32(k[0x214:], 0x100000)
+	le.PutUint32(k[0x22C:], 0x7FFFFFFF) // where the initramfs may lie
+	le.PutUint32(k[0x230:], 0x200000)
+	k[0x234], k[0x235] = 1, 21
+	le.PutUint32(k[0x238:], 2047)
+	le.PutUint64(k[0x258:], 0x1000000)
+	le.PutUint32(k[0x260:], 2*payload)
+	return k
+}
