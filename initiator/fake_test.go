@@ -38,6 +38,9 @@ type fakes struct {
 	access  func(iscsi.LoginInfo) iscsi.Access
 	refuse  func(address string) error // connections, where it returns an error
 	offer   iscsi.Offer                // of the target
+	statSN  uint32                     // the first
+	window  uint32                     // of commands at login, 4 if 0
+	noTSIH  bool                       // is told
 
 	mu    sync.Mutex
 	dials []string // addresses
@@ -79,8 +82,13 @@ func (f *fakes) serve(ctx context.Context, nc net.Conn, n int) {
 	}
 	result, err := iscsi.ServeLogin(ctx, conn, iscsi.TargetConfig{
 		Authorize: access,
-		Establish: func(iscsi.LoginInfo, iscsi.Params) (uint16, iscsi.LoginStatus) { return 1, 0 },
-		Window:    4,
+		Establish: func(iscsi.LoginInfo, iscsi.Params) (uint16, iscsi.LoginStatus) {
+			if f.noTSIH {
+				return 0, 0
+			}
+			return 1, 0
+		},
+		StatSN: f.statSN, Window: cmp.Or(f.window, 4),
 	})
 	if err != nil || len(f.scripts) == 0 {
 		return

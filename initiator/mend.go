@@ -17,13 +17,16 @@ const maxConnections = 32
 // and 7.2): by a new one with its CID, to which its commands are given. Without, its
 // loss is the session's.
 func (s *nexus) reassigns() bool {
-	return s.params.ErrorRecoveryLevel >= 2 && s.params.DefaultTime2Retain > 0
+	return s.params.ErrorRecoveryLevel >= 2 && s.params.DefaultTime2Retain > 0 && s.result.TSIH != 0
 }
 
 // widen adds connections to a new session until it has as many as configured, or as
 // the target allows. That there are fewer is no error.
 func (s *nexus) widen(ctx context.Context) {
 	want := min(s.cfg.Connections, s.params.MaxConnections)
+	if s.result.TSIH == 0 { // the target breaks the rules: a login without would make a new session
+		return
+	}
 	for cid := 1; cid < want && s.cause() == nil; cid++ {
 		in, err := s.join(ctx, uint16(cid), 0, cid)
 		if err != nil {
