@@ -185,6 +185,9 @@ func (a *TextAssembler) Add(data []byte) error {
 	return nil
 }
 
+// Len returns how many bytes there are so far.
+func (a *TextAssembler) Len() int { return len(a.buf) }
+
 // Take returns the bytes of the whole text and makes the assembler ready for
 // the next. They are valid until the next Add.
 func (a *TextAssembler) Take() []byte {

@@ -138,6 +138,7 @@ func (c *conn) finish(err error) {
 			defer c.link.unblock()
 		}
 		c.sess.detach(c)
+		c.texts.end(&c.srv.buffers)
 	}
 	c.nc.Close()
 	c.v.leave(c)

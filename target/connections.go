@@ -51,6 +51,9 @@ func (s *session) replace(ctx context.Context, c *conn, exp uint32) iscsi.LoginS
 			return iscsi.StatusTooManyConnections
 		case old == nil:
 			s.conns[c.cid] = c
+			if s.trace != nil {
+				s.tap(c)
+			}
 			s.acknowledgeOld(c.cid, exp)
 			s.nudge()
 			return iscsi.StatusSuccess

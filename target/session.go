@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bootlun/bootlun/internal/pcap"
 	"github.com/bootlun/bootlun/iscsi"
 )
 
@@ -63,6 +64,7 @@ type session struct {
 	solicited  int       // bytes of R2Ts outstanding
 	starved    []taskRef // tasks that wait for solicited to fall
 	taskEnded  *sync.Cond
+	trace      *pcap.Trace // sees its connections; nil: none
 }
 
 // newSession makes a session of its first connection.

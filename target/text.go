@@ -17,6 +17,31 @@ type textExchange struct {
 	in  iscsi.TextAssembler
 	out iscsi.TextSplitter
 	ttt uint32 // of the response that was not the last; ReservedTag: none is under way
+
+	answer int  // bytes of the answer that out is of
+	held   int  // bytes that count against the server's limit
+	over   bool // the connection has ended
+}
+
+// shortText bounds an answer when memory is short.
+const shortText = 16 << 10
+
+// count has what the exchange holds count against the server's limit.
+func (x *textExchange) count(p *bufferPool) {
+	if !x.out.Pending() {
+		x.answer = 0
+	}
+	now := x.in.Len() + x.answer
+	p.hold(now - x.held)
+	x.held = now
+}
+
+// end lets go of the exchange under way, and takes no other.
+func (x *textExchange) end(p *bufferPool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.in, x.out, x.over = iscsi.TextAssembler{}, iscsi.TextSplitter{}, true
+	x.count(p)
 }
 
 // textRequest takes a text request a step on.
@@ -28,6 +53,10 @@ func (c *conn) textRequest(r *request) error {
 	x := &c.texts
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.over {
+		return nil
+	}
+	defer x.count(&c.srv.buffers)
 	if p.TTT == iscsi.ReservedTag { // a new exchange, which ends any other
 		x.in, x.out, x.ttt = iscsi.TextAssembler{}, iscsi.TextSplitter{}, iscsi.ReservedTag
 	} else if p.TTT != x.ttt || x.ttt == iscsi.ReservedTag {
@@ -54,16 +83,17 @@ func (c *conn) textRequest(r *request) error {
 		return nil
 	}
 	text, err := iscsi.ParseText(x.in.Take())
+	x.in = iscsi.TextAssembler{}
 	if err != nil {
 		c.reject(r, iscsi.RejectProtocolError, err.Error())
 		return nil
 	}
 	answer := c.answerText(text)
-	if len(answer) > maxAnswer {
-		c.reject(r, iscsi.RejectOutOfResources, "the answer is too long")
+	if len(answer) > maxAnswer || c.srv.buffers.short() && len(answer) > shortText {
+		c.reject(r, iscsi.RejectOutOfResources, "the answer is too long, or is while memory is short")
 		return nil
 	}
-	x.out = iscsi.NewTextSplitter(answer, c.segment())
+	x.out, x.answer = iscsi.NewTextSplitter(answer, c.segment()), len(answer)
 	c.sendText(&p)
 	return nil
 }

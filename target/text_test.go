@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/scsi"
@@ -87,6 +88,37 @@ func (c *client) sendTargets(value string, limit int) []iscsi.TargetRecord {
 		c.t.Fatal(err)
 	}
 	return records
+}
+
+// TestTextsCountAsMemory leaves text exchanges unfinished: what they hold counts, is
+// refused when memory is short, and comes back.
+func TestTextsCountAsMemory(t *testing.T) {
+	var targets []*target.Target
+	for i := range 1000 {
+		targets = append(targets, &target.Target{Name: fmt.Sprintf("iqn.2001-04.com.example:disk%d", i)})
+	}
+	addr, srv := serve(t, target.Config{Targets: targets, MemoryLimit: 200 << 10})
+	ask := iscsi.Text{{Key: "SendTargets", Value: "All"}}.Append(nil)
+	refused := 0
+	var clients []*client
+	for i := range 8 {
+		c := connect(t, addr, discovering, withISID(uint16(i+1)), offering(func(o *iscsi.Offer) { o.MaxRecvDataSegmentLength = 512 }))
+		clients = append(clients, c)
+		c.send(&iscsi.TextRequest{Final: true, ITT: c.itt, TTT: iscsi.ReservedTag, CmdSN: c.cmdSN, ExpStatSN: c.exp}, ask)
+		if b, _ := c.recv(); b.Opcode() == iscsi.OpReject {
+			refused++
+		}
+	}
+	most := srv.MemoryInUse()
+	if refused == 0 || most < 200<<10 || most > 400<<10 {
+		t.Errorf("%d of 8 lists refused, %d bytes in use", refused, most)
+	}
+	for _, c := range clients {
+		c.nc.Close()
+	}
+	for srv.MemoryInUse() > 0 {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func TestText(t *testing.T) {

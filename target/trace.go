@@ -13,8 +13,9 @@ import (
 // written as TCP segments of the session's connections, without digests. It has what
 // initiators read and write in it, of which snap cuts what is longer than so many
 // bytes in a segment; 0 cuts nothing. What login PDUs say of secrets is masked.
+// Connections that the session gets meanwhile are in it from the end of their login on.
 //
-// Connections that the session gets later are not traced.
+// A session has one trace at a time: the error of another is [ErrExists].
 func (s *Server) Trace(ctx context.Context, tsih uint16, w io.Writer, snap int) error {
 	s.mu.Lock()
 	sess := s.sessions[tsih]
@@ -23,12 +24,10 @@ func (s *Server) Trace(ctx context.Context, tsih uint16, w io.Writer, snap int) 
 		return fmt.Errorf("%w: TSIH %d", ErrNoSession, tsih)
 	}
 	t := pcap.New(snap)
-	sess.mu.Lock()
-	for _, c := range sess.conns {
-		c.pdu.SetTap(t.Tap(c.nc))
-		defer c.pdu.SetTap(nil)
+	if !sess.setTrace(nil, t) {
+		return fmt.Errorf("%w: a trace of session %d", ErrExists, tsih)
 	}
-	sess.mu.Unlock()
+	defer sess.setTrace(t, nil)
 	if _, err := w.Write(pcap.Header()); err != nil {
 		return err
 	}
@@ -48,6 +47,30 @@ func (s *Server) Trace(ctx context.Context, tsih uint16, w io.Writer, snap int) 
 			return nil
 		}
 	}
+}
+
+// setTrace has a trace see all connections of the session in place of another, of
+// which nil is none, and reports whether the other was the one.
+func (s *session) setTrace(old, next *pcap.Trace) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.trace != old {
+		return false
+	}
+	s.trace = next
+	for _, c := range s.conns {
+		s.tap(c)
+	}
+	return true
+}
+
+// tap has the session's trace see a connection. The caller holds s.mu.
+func (s *session) tap(c *conn) {
+	if s.trace == nil {
+		c.pdu.SetTap(nil)
+		return
+	}
+	c.pdu.SetTap(s.trace.Tap(c.nc))
 }
 
 func ended(c <-chan struct{}) bool {

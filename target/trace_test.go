@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bootlun/bootlun/scsi"
 	"github.com/bootlun/bootlun/target"
 	"github.com/bootlun/bootlun/target/store"
 )
@@ -34,13 +35,21 @@ func TestTraceIsReadByTshark(t *testing.T) {
 		t.Skip("SKIP: needs tshark (apt install tshark)")
 	}
 	addr, srv := serve(t, target.Config{Targets: []*target.Target{disk(store.NewMemory(diskSize))}})
-	c := connect(t, addr).ready()
+	c := connect(t, addr, several).ready()
 	trace := &begun{first: make(chan struct{})}
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Trace(t.Context(), c.res.TSIH, trace, 0) }()
 	<-trace.first
+	if err := srv.Trace(t.Context(), c.res.TSIH, new(bytes.Buffer), 0); !errors.Is(err, target.ErrExists) {
+		t.Errorf("a second trace: %v, want ErrExists", err)
+	}
+	later := connect(t, addr, c.joining(9))
+	later.cmdSN, later.itt = c.cmdSN, 5000
+	later.good(transfer(scsi.OpRead10, 0, 1), 512, nil)
+	c.cmdSN = later.cmdSN
 	roundTrip(t, c, pattern(100<<10, 1), 0)
 	c.nc.Close()
+	later.nc.Close()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
@@ -50,11 +59,13 @@ func TestTraceIsReadByTshark(t *testing.T) {
 	}
 	port := addr[strings.LastIndexByte(addr, ':')+1:]
 	out, err := exec.CommandContext(t.Context(), path, "-r", file, "-d", "tcp.port=="+port+",iscsi",
-		"-Y", "iscsi", "-T", "fields", "-e", "iscsi.opcode", "-e", "scsi_sbc.opcode", "-e", "_ws.expert.message").Output()
+		"-Y", "iscsi", "-T", "fields", "-e", "iscsi.opcode", "-e", "scsi_sbc.opcode", "-e", "_ws.expert.message", "-e", "tcp.port").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"0x01", "0x25"} { // SCSI Command, Data-In
+	laterPort := later.nc.LocalAddr().String()
+	laterPort = laterPort[strings.LastIndexByte(laterPort, ':')+1:]
+	for _, want := range []string{"0x01", "0x25", laterPort} { // SCSI Command, Data-In
 		if !strings.Contains(string(out), want) {
 			t.Errorf("tshark sees no PDU %s in\n%s", want, out)
 		}
