@@ -83,7 +83,8 @@ type Timeouts struct {
 	// Login bounds connecting and logging in at one portal; 0 is 15 s.
 	Login time.Duration
 	// Replacement is how long the kernel holds I/O back when the connection is lost, before it fails; 0 is 86400 s, what a
-	// root disk wants; negative is for ever, and less than a second fails at once.
+	// root disk wants; negative is for ever, and less than a second fails at once. For ever is also how long the kernel repeats
+	// what waited, which it otherwise fails when it is three minutes old.
 	Replacement time.Duration
 	// NOPInterval and NOPTimeout have the kernel probe an idle connection and give up on it. 0, their default, is off: a root
 	// disk is better off waiting.

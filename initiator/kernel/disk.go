@@ -61,7 +61,20 @@ func (s *Session) disk(ctx context.Context) (Disk, error) {
 			Remedy: "check the LUN's number: tgtd, for one, has its first disk at LUN 1",
 		}
 	}
-	return s.await(ctx, address, device)
+	d, err := s.await(ctx, address, device)
+	if err == nil && s.cfg.Timeouts.Replacement < 0 {
+		s.retryForEver(address, device)
+	}
+	return d, err
+}
+
+// retryForEver lifts the kernel's bound on how old a command may grow that is being repeated. By default that is 180 s, six times
+// the SCSI timeout: what waited longer for its connection is repeated, hears of the target's reset, and fails for its age.
+func (s *Session) retryForEver(address string, device sysDir) {
+	const noLimit = "-1" // SCSI_CMD_RETRIES_NO_LIMIT, since Linux 5.11
+	if err := writeFile(string(device.sub("scsi_disk", address, "max_retries")), noLimit); err != nil {
+		s.cfg.Logger.Warn("I/O that waits for its connection for more than three minutes will fail", "err", err)
+	}
 }
 
 // scanNumber is a LUN as Linux counts: the first of its four levels lowest.

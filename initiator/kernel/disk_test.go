@@ -152,6 +152,22 @@ func TestDisk(t *testing.T) {
 	}
 }
 
+// A disk whose I/O may wait for ever must not have commands fail for their age.
+func TestDiskRetriesForEver(t *testing.T) {
+	r := fakeSysfs(t)
+	addDisk(t, r, "0")
+	retries := scsiDevice(r, "0") + "/scsi_disk/4:0:0:0/max_retries"
+	put(t, retries, "5\n")
+	s := oneSession(t, r)
+	s.cfg.Timeouts.Replacement = -1
+	if _, err := s.Disk(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := os.ReadFile(retries); !strings.HasPrefix(string(got), "-1") {
+		t.Errorf("max_retries is %q", got)
+	}
+}
+
 // TestDiskComesLate has the parts of the disk come one after the other.
 func TestDiskComesLate(t *testing.T) {
 	r := fakeSysfs(t)
