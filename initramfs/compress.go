@@ -55,8 +55,10 @@ func (c Compression) compress(data []byte) ([]byte, error) {
 func (c Compression) writer(w io.Writer) (io.WriteCloser, error) {
 	switch c {
 	case Zstd:
+		// The window reaches from one program to the other, which have much in
+		// common. Linux takes windows of up to 128 MiB.
 		return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBestCompression),
-			zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(8<<20))
+			zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(16<<20))
 	case Gzip:
 		return gzip.NewWriterLevel(w, gzip.BestCompression)
 	case XZ:

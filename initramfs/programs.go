@@ -24,7 +24,7 @@ import (
 
 // recipe is part of every cache key. It goes up when what is built changes
 // while its sources do not.
-const recipe = "1"
+const recipe = "2"
 
 // buildTag chooses u-root's shell without a line editor: an editor wants a
 // terminal that answers, and a serial console may have none at its other end.
