@@ -254,7 +254,7 @@ func (s *shelf) machine(paths int, cmdline string) qemu.Machine {
 	}
 	return qemu.Machine{
 		Name: "survivor", Memory: 1024, NoReboot: true, ACPITables: []string{file},
-		Kernel: kernel.Image, Initrd: image, Append: "console=ttyS0,115200 bootlun.source=table " + cmdline,
+		Kernel: kernel.Image, Initrd: image, Append: "console=ttyS0,115200 no_timer_check bootlun.source=table " + cmdline,
 		NICs: []qemu.NIC{{LAN: s.lan.Socket(), MAC: survivalGuest.HardwareAddr()}},
 	}
 }

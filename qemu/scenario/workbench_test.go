@@ -158,7 +158,7 @@ func (w *workbench) machine(t *testing.T) qemu.Machine {
 	}
 	return qemu.Machine{
 		Name: "workbench", Memory: 2048, NoReboot: true, ACPITables: []string{tableFile},
-		Kernel: kernel.Image, Initrd: image, Append: "console=ttyS0,115200 quiet bootlun.source=table",
+		Kernel: kernel.Image, Initrd: image, Append: "console=ttyS0,115200 no_timer_check quiet bootlun.source=table",
 		NICs:  []qemu.NIC{{LAN: w.lans[0].Socket(), MAC: mac.HardwareAddr()}, {LAN: w.lans[1].Socket()}},
 		Disks: []qemu.Disk{{Path: scriptFile, ReadOnly: true}},
 	}
