@@ -33,7 +33,7 @@ func (m *machine) startBootSector(ctx context.Context, c console) error {
 	c.result(Result{Step: "boot sector", Took: uptime(), Detail: h.Why})
 	loaded, err := m.take(c, next{kernel: h.Kernel, initramfs: h.Initrd, cmdline: h.Cmdline})
 	if err == nil {
-		err = m.jump(c, loaded, "the boot loader's kernel")
+		return m.jump(c, loaded, "the boot loader's kernel")
 	}
 	return &StepError{Step: "kexec", Err: err, Remedy: "see why in the lines above"}
 }

@@ -159,6 +159,9 @@ func (m *machine) sessionConfig(p ibft.Path) kernel.Config {
 		Offer:  iscsi.Offer{HeaderDigest: iscsi.DigestAllow, DataDigest: iscsi.DigestAllow},
 		Logger: m.log,
 	}
+	if m.cfg.Handoff == HandoffKexec {
+		c.Timeouts.Replacement = m.cfg.Timeout // it has no root: entries are read by it, and an error leads to the next one
+	}
 	if p.NIC != nil {
 		c.Boot.NIC = "ethernet" + strconv.Itoa(int(p.NIC.Index))
 		c.Interface = kernel.Interface{NetDev: m.netDevs[p.NIC.Index], HWAddress: p.NIC.MAC.HardwareAddr()}
