@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -29,7 +30,8 @@ func TestCommandFields(t *testing.T) {
 		"unsolicited data":  {iscsi.Offer{NoImmediateData: true}, Command{CDB: scsi.WriteCDB(7, 2), Out: make([]byte, 1024)}, 0x21, 0},
 		"some of it": {
 			iscsi.Offer{InitialR2T: true, FirstBurstLength: 512},
-			Command{CDB: scsi.WriteCDB(7, 2), Out: make([]byte, 1024)}, 0xa1, 512,
+			Command{CDB: scsi.WriteCDB(7, 2), Out: make([]byte, 1024)},
+			0xa1, 512,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -186,3 +188,39 @@ func TestNoTSIH(t *testing.T) {
 	}
 	s.Close()
 }
+
+// A target that answers a login request with something else is not logged in to.
+func TestWrongPDUAtLogin(t *testing.T) {
+	for name, answer := range map[string]iscsi.PDU{
+		"ping": &iscsi.NOPIn{ITT: iscsi.ReservedTag, TTT: 1}, "response": &iscsi.SCSIResponse{}, "request": &iscsi.LoginRequest{}, "text": &iscsi.TextResponse{Final: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := Config{Initiator: testInitiator, Target: fakeTarget, Portal: "fake", Dialer: dialerFunc(func() net.Conn {
+				ours, theirs := net.Pipe()
+				go func() {
+					defer theirs.Close()
+					var b iscsi.BHS
+					conn := iscsi.NewConn(theirs)
+					if _, err := conn.ReadPDU(&b); err != nil {
+						return
+					}
+					answer.Encode(&b)
+					conn.WritePDU(&b, nil)
+					conn.Flush()
+				}()
+				return ours
+			})}
+			if s, err := Dial(soon(t), cfg); !errors.Is(err, iscsi.ErrLoginProtocol) {
+				t.Errorf("err = %v", err)
+				if err == nil {
+					s.Close()
+				}
+			}
+		})
+	}
+}
+
+// dialerFunc is a Dialer.
+type dialerFunc func() net.Conn
+
+func (f dialerFunc) DialContext(context.Context, string, string) (net.Conn, error) { return f(), nil }

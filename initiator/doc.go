@@ -17,22 +17,24 @@
 //	_, err = lun.ReadAt(p, 4096)
 //
 // A LUN also discards, writes zeros, is reserved, and runs any SCSI command; OpenPaths
-// makes one of several sessions that lead to the same disk. Discover asks a portal
-// for its targets. Session.Execute runs any SCSI command.
+// makes one of several sessions that lead to the same disk. Session.Execute runs any
+// SCSI command. Discover asks a portal for its targets; Find asks any Source: portals,
+// name servers (iSNS, which ISNS.Watch follows), the network (SLP), a firmware's table.
 // LUN.File makes a LUN an fs.File, which libraries for partitions and file systems
 // take.
 //
 // # How a session works
 //
-// A session has one TCP connection and a few goroutines, whatever the number of
-// commands in flight. One reads: what the target sends for a command lands in the
-// slice of the command's caller. A call that has the session to itself, with a
-// context that cannot end, reads its answer itself instead, as ReadAt and WriteAt
-// do: that takes half the time. One goroutine answers the target's pings and sends
-// our own. One watches for sends that hang. With Recovery one waits for the
+// A session has one TCP connection, or with Config.Connections several, and a few
+// goroutines for each, whatever the number of commands in flight. One reads: what the
+// target sends for a command lands in the slice of the command's caller. A call that
+// has its connection to itself, with a context that cannot end, reads its answer
+// itself instead, as ReadAt and WriteAt do: that takes half the time. One goroutine
+// answers the target's pings and sends what else is not a call's. One watches for
+// sends that hang, and sends our own pings. With Recovery one waits for the
 // connection's loss. Everything else is done by the goroutine that called: it sends
-// its commands as the target's command window allows, and the data that the target
-// asks for.
+// its commands as the target's command window allows, each by the connection with the
+// fewest in flight, and the data that the target asks for.
 //
 // A large request is cut to what the target takes at once and several of its
 // pieces are in flight together. Small requests gain from several goroutines.
@@ -50,6 +52,12 @@
 // does not answer that either loses the connection after Timeouts.Abort. After a
 // call has returned, nothing touches its buffers.
 //
+// With an error recovery level of 1 or 2 (Config.Offer), if the target has it, what is
+// lost or damaged within a connection is asked for again, and of level 2 a connection
+// that is lost is made again and takes its commands over, so that no call hears of it.
+// What these do not save, and with level 0 any loss of any connection, is the
+// session's loss.
+//
 // Without Config.Recovery a session whose connection is lost stays lost: all its
 // commands, outstanding and later, fail with an error that wraps ErrConnectionLost;
 // whether a write that failed so has happened is not known.
@@ -62,18 +70,23 @@
 // error is then a *LostError with what happened before. Connections that are lost
 // without a word are found by pings.
 //
-// Unit attentions are taken by LUN's methods and told to LUN.OnAttention;
-// Execute returns them as results.
+// Unit attentions are taken by LUN's methods and told to LUN.OnAttention, as are events
+// that the target reports of its own accord; Execute returns them as results.
 //
 // # Limits
 //
-// A session has one connection and error recovery level 0: what cannot be saved by a
-// new login and sending again is not saved. A target's wish to negotiate again is
-// answered by a new login. Discovery is by SendTargets.
+// After a header digest error the connection is given up at every error recovery level:
+// nothing says where the next PDU begins. The length of segments is all that is
+// negotiated in the midst of a session; ours stays as it was at login, so there is no
+// R-Data SNACK. A session that has lost one of several connections gets it back at
+// error recovery level 2 or after a logout that the target asked for; at lower levels
+// all are made anew.
 //
 // # Where to start reading
 //
-// dial.go for the login; nexus.go and command.go for a command's way out, receive.go
-// for its way back; session.go and recover.go for what outlives a connection; path.go
-// for how a LUN finds its session, transfer.go for how it pipelines.
+// dial.go for the login; nexus.go and link.go for a session and its connections;
+// command.go for a command's way out, receive.go for its way back; snack.go for what is
+// sent again and mend.go for connections that are made again; session.go and recover.go
+// for what outlives a login; path.go for how a LUN finds its session, transfer.go for
+// how it pipelines.
 package initiator

@@ -2,6 +2,7 @@ package initiator
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -181,6 +182,56 @@ func TestReassignFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A call whose context ends while its connection is being made again has its command
+// aborted by the new one.
+func TestAbortWithoutConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var cmd iscsi.SCSICommand
+		var functions []iscsi.TaskFunction
+		f := newFakes(t, func(f *fake) (err error) {
+			cmd, err = f.command()
+			return err
+		}, func(f *fake) error {
+			for range 2 {
+				var r iscsi.TaskManagementRequest
+				if err := f.request(&r); err != nil {
+					return err
+				}
+				if r.ReferencedITT == cmd.ITT && r.RefCmdSN == cmd.CmdSN {
+					functions = append(functions, r.Function)
+				}
+				if err := f.reply(&iscsi.TaskManagementResponse{ITT: r.ITT}, true); err != nil {
+					return err
+				}
+			}
+			return f.rest()
+		})
+		cfg := atLevel(f, 2)
+		s := dial(t, cfg)
+		f.mu.Lock()
+		f.refuse = func(string) error {
+			if time.Since(start) < 3*time.Second {
+				return errors.New("cable is out")
+			}
+			return nil
+		}
+		f.mu.Unlock()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := s.Execute(ctx, Command{CDB: scsi.WriteCDB(0, 1), Out: make([]byte, 512)})
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrConnectionLost) || time.Since(start) < 3*time.Second {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if f.wg.Wait(); !slices.Equal(functions, []iscsi.TaskFunction{iscsi.TaskReassign, iscsi.AbortTask}) {
+			t.Errorf("functions %v", functions)
+		}
+	})
 }
 
 // several is a target of a session of several connections, whose commands are carried

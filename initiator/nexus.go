@@ -145,7 +145,11 @@ func (s *nexus) close() error {
 // logout logs out of the session by one of its links and waits for the answer.
 func (s *nexus) logout() error {
 	links := s.connections()
-	l := links[max(0, slices.IndexFunc(links, func(l *link) bool { return l.cause() == nil }))]
+	i := slices.IndexFunc(links, func(l *link) bool { return l.cause() == nil })
+	if i < 0 {
+		return links[0].cause()
+	}
+	l := links[i]
 	if err := l.sendLogout(iscsi.LogoutSession); err != nil {
 		return err
 	}

@@ -114,14 +114,17 @@ func (l *link) exchange(ctx context.Context, text []byte) ([]byte, error) {
 		if part.err != nil {
 			return nil, part.err
 		}
-		if err := in.Add(part.data); err != nil {
-			return nil, err
-		}
+		err := in.Add(part.data)
 		switch {
+		case err != nil:
 		case part.final && !part.more && !more:
 			return in.Take(), nil
 		case part.ttt == iscsi.ReservedTag:
-			return nil, protocolErrorf("a text response that is not the last has no transfer tag")
+			err = protocolErrorf("a text response that is not the last has no transfer tag")
+		}
+		if err != nil {
+			l.fail(err)
+			return nil, err
 		}
 		ttt = part.ttt
 	}

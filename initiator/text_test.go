@@ -121,7 +121,7 @@ func TestNegotiateFaults(t *testing.T) {
 		"no tag": {func(f *fake) error {
 			b, _, err := f.next()
 			return errors.Join(err, f.reply(&iscsi.TextResponse{ITT: b.ITT(), TTT: iscsi.ReservedTag}, true), f.rest())
-		}, "no transfer tag", true},
+		}, "no transfer tag", false},
 		"another's": {func(f *fake) error {
 			_, _, err := f.next()
 			return errors.Join(err, f.reply(&iscsi.TextResponse{ITT: 1, TTT: iscsi.ReservedTag, Final: true}, true), f.rest())
