@@ -17,6 +17,21 @@ func (s *Session) watch(l *LUN) {
 	s.luns = append(s.luns, weak.Make(l))
 }
 
+// listen keeps a LUN from being forgotten, since it has somebody to tell, or lets go of
+// it.
+func (s *Session) listen(l *LUN, on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !on {
+		delete(s.listening, l)
+		return
+	}
+	if s.listening == nil {
+		s.listening = make(map[*LUN]bool)
+	}
+	s.listening[l] = true
+}
+
 // scsiEvent tells the LUNs that an event is about.
 func (s *Session) scsiEvent(id iscsi.LUN, sense scsi.Sense) {
 	s.mu.Lock()

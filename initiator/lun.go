@@ -264,6 +264,9 @@ func (l *LUN) Size() int64 { return int64(l.blocks.Load()) * int64(l.capacity.Bl
 // (RFC 7143, 11.9). f runs on the goroutine of that command, or of its own, so several
 // may run at a time; it must not Close the session. nil calls nobody.
 func (l *LUN) OnAttention(f func(scsi.Sense)) {
+	for _, p := range l.paths {
+		p.s.listen(l, f != nil)
+	}
 	if f == nil {
 		l.attention.Store(nil)
 		return

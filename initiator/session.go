@@ -29,6 +29,8 @@ type Session struct {
 	closed  bool
 	history []Attempt
 	luns    []weak.Pointer[LUN] // that are told of events
+	// listening has those that are not to be forgotten.
+	listening map[*LUN]bool
 }
 
 func newSession(cfg *Config, w *way) *Session {

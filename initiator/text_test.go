@@ -174,6 +174,7 @@ func TestEvent(t *testing.T) {
 	case <-soon(t).Done():
 		t.Fatal("heard nothing")
 	}
+	l.OnAttention(nil)
 	if _, err := l.ReadAt(make([]byte, 512), 0); err != nil || l.Size() != 200*512 {
 		t.Errorf("size %d, %v", l.Size(), err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -186,6 +187,7 @@ func TestTold(t *testing.T) {
 	l := open(t, config(srv))
 	heard := make(chan scsi.Sense, 10)
 	l.OnAttention(func(s scsi.Sense) { heard <- s })
+	runtime.GC() // who listens is not forgotten
 	if err := srv.SetPortGroup(target.PortGroup{ID: 1, State: scsi.ActiveNonOptimized}); err != nil {
 		t.Fatal(err)
 	}
