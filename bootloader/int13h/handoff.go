@@ -10,11 +10,13 @@ import (
 
 // Handoff is what the boot sector's program was about to start.
 type Handoff struct {
-	Kernel  []byte // a bzImage
+	Kernel  []byte // a bzImage, or what Multiboot says
 	Initrd  []byte // nil if there is none
 	Cmdline string
-	Why     string // what was recognised, and where
-	Steps   uint64 // instructions until then
+	// Multiboot is set if the kernel is none of Linux's.
+	Multiboot *Multiboot
+	Why       string // what was recognised, and where
+	Steps     uint64 // instructions until then
 }
 
 // errCaught ends the processor's run.
@@ -68,7 +70,7 @@ func (m *machine) Enter(c *x86.CPU, addr uint32) error {
 	switch c.Reg(x86.EAX) {
 	case magicMultiboot, magicMultiboot2:
 		if m.isMultiboot(c.Reg(x86.EBX)) {
-			return fmt.Errorf("a multiboot kernel at %#x: %w: boot it by sanboot", addr, ErrForeign)
+			return m.catchMultiboot(c.Reg(x86.EAX), c.Reg(x86.EBX), addr)
 		}
 	}
 	return nil
@@ -180,6 +182,5 @@ func (m *machine) cmdline(setup uint32) string {
 	if at == 0 {
 		return ""
 	}
-	line, _, _ := bytes.Cut(m.bytes(at, maxCmdline), []byte{0})
-	return string(line)
+	return m.text(at)
 }

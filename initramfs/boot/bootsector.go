@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -24,6 +25,9 @@ import (
 // if nothing could be started.
 func (m *machine) startBootSector(ctx context.Context, c console) error {
 	h, err := m.runBootSector(ctx)
+	if err == nil && h.Multiboot != nil {
+		err = fmt.Errorf("%s: only Linux can be started in place of this kernel", h.Why)
+	}
 	if err != nil {
 		return &StepError{
 			Step: "boot sector", Err: err,
