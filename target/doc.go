@@ -45,7 +45,7 @@
 //
 // LUNs with the same store, of whatever targets, are one unit (device.go). A
 // session is a nexus of each of its units (nexus.go), where unit attention
-// conditions queue. What may keep a command away is decided where it comes in
+// conditions queue, and an error of what it wrote before, found by another's flush. What may keep a command away is decided where it comes in
 // (operation.go): the state of the target port group that it comes by (alua.go),
 // and a reservation of another nexus (reserve.go has the table). Persistent
 // reservations (persist.go) are changed in a copy by PERSISTENT RESERVE OUT
@@ -63,7 +63,8 @@
 //
 // Targets and LUNs come, go and change while others are used (live.go): what
 // logins and commands read of them (targets.go) is replaced whole and needs no
-// lock. What commands do is counted at each nexus (meter.go), and summed up for
+// lock. So are limits, times and what logins agree to (Server.Configure). Who tells
+// others where the targets are waits for Server.Changed. What commands do is counted at each nexus (meter.go), and summed up for
 // who asks (list.go, metrics.go). A session's PDUs can be looked at (trace.go).
 //
 // # Limits

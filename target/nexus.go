@@ -12,7 +12,7 @@ type nexus struct {
 	u *unit
 	s *session
 
-	attention atomic.Bool   // attentions is not empty
+	attention atomic.Bool   // there are attentions, or deferred
 	unheard   atomic.Bool   // the newest of attentions has not been told of by a message
 	demand    atomic.Uint32 // the permission that reservations ask of its commands
 	access    atomic.Uint32 // the state of its target port group
@@ -20,6 +20,7 @@ type nexus struct {
 
 	// Guarded by u.mu.
 	attentions []scsi.ASC    // unit attention conditions, oldest first
+	deferred   *scsi.Sense   // an error of what was written before, to be told; nil: none
 	prevents   bool          // it prevents the removal of the medium
 	mediaEvent uint8         // to be told by GET EVENT STATUS NOTIFICATION
 	copies     []*copyResult // of its last EXTENDED COPYs, oldest first
@@ -80,20 +81,47 @@ func (u *unit) alertOthers(but *nexus, asc scsi.ASC) {
 	}
 }
 
-// takeAttention returns the next unit attention condition, and clears it.
-func (n *nexus) takeAttention() (scsi.ASC, bool) {
+// takeAttention returns the next unit attention condition or, after them, a deferred
+// error, and clears it.
+func (n *nexus) takeAttention() (sense scsi.Sense, ok bool) {
 	if !n.attention.Load() {
-		return 0, false
+		return sense, false
 	}
 	n.u.mu.Lock()
 	defer n.u.mu.Unlock()
-	if len(n.attentions) == 0 {
-		return 0, false
+	switch {
+	case len(n.attentions) > 0:
+		sense = scsi.Sense{Key: scsi.KeyUnitAttention, ASC: n.attentions[0]}
+		n.attentions = slices.Delete(n.attentions, 0, 1)
+	case n.deferred != nil:
+		sense, n.deferred = *n.deferred, nil
+	default:
+		return sense, false
 	}
-	asc := n.attentions[0]
-	n.attentions = slices.Delete(n.attentions, 0, 1)
-	n.attention.Store(len(n.attentions) > 0)
-	return asc, true
+	n.attention.Store(n.waits())
+	return sense, true
+}
+
+// waits reports whether there is something to be told. The caller holds u.mu.
+func (n *nexus) waits() bool { return len(n.attentions) > 0 || n.deferred != nil }
+
+// deferError has all nexuses that have written, but the one that finds out by itself,
+// be told that what they have written is not on the medium (SPC-4, 4.5.7). A store
+// that has lost writes says so at every flush; it is told once.
+func (u *unit) deferError(but *nexus, sense scsi.Sense) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.lostWrites {
+		return
+	}
+	u.lostWrites = true
+	sense.Deferred = true
+	for n := range u.nexuses {
+		if n != but && n.meter.counts()[WriteCommands].Commands > 0 {
+			n.deferred = &sense
+			n.attention.Store(true)
+		}
+	}
 }
 
 // forget clears a unit attention condition that the initiator has found out the
@@ -102,5 +130,5 @@ func (n *nexus) forget(asc scsi.ASC) {
 	n.u.mu.Lock()
 	defer n.u.mu.Unlock()
 	n.attentions = slices.DeleteFunc(n.attentions, func(a scsi.ASC) bool { return a == asc })
-	n.attention.Store(len(n.attentions) > 0)
+	n.attention.Store(n.waits())
 }

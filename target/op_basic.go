@@ -85,8 +85,8 @@ func runRequestSense(t *task, _ bool) error {
 		sense = errLUN.Sense
 	default:
 		var next *scsi.Error
-		if asc, ok := t.nx.takeAttention(); ok {
-			sense = scsi.Sense{Key: scsi.KeyUnitAttention, ASC: asc}
+		if told, ok := t.nx.takeAttention(); ok {
+			sense = told
 		} else if errors.As(t.unit().sanitizer.condition(), &next) {
 			sense = next.Sense
 		} else if t.unit().ejected.Load() {

@@ -164,8 +164,8 @@ func (t *task) lookUp() error {
 	}
 	t.nx.meter.underway.Add(1)
 	if err != nil || !t.op.is(keepsAttention) {
-		if asc, ok := t.nx.takeAttention(); ok {
-			return scsi.CheckCondition(scsi.KeyUnitAttention, asc)
+		if sense, ok := t.nx.takeAttention(); ok {
+			return &scsi.Error{Status: scsi.StatusCheckCondition, Sense: sense}
 		}
 	}
 	if err != nil {

@@ -62,6 +62,7 @@ func (u *unit) mediumError(err error, off int64, asc scsi.ASC) error {
 		cause.cond.Sense.HasInformation = true
 		cause.cond.Sense.Information = uint64(off) >> u.shift
 	}
+	cause.lost = off < 0 && cause.cond != errNoStore
 	return cause
 }
 
@@ -70,6 +71,7 @@ func (u *unit) mediumError(err error, off int64, asc scsi.ASC) error {
 type storeError struct {
 	err  error
 	cond *scsi.Error
+	lost bool // writes that were answered are not on the medium
 }
 
 func (e *storeError) Error() string { return e.err.Error() }
@@ -92,6 +94,9 @@ func (t *task) fail(err error) {
 	if !errors.As(err, &cond) {
 		t.c.log.Error("command failed", "lun", t.lun.String(), "command", (*scsi.CDB)(&t.cdb).String(), "error", err)
 		cond = errInternal
+	}
+	if cause != nil && cause.lost && t.nx != nil {
+		t.nx.u.deferError(t.nx, cond.Sense)
 	}
 	t.status, t.sense = cond.Status, cond.Sense
 }

@@ -48,6 +48,7 @@ type unit struct {
 	reservations *reservations     // persistent ones; nobody changes what this points to
 	reservedBy   *nexus            // by RESERVE; nil: nobody
 	groups       map[uint16]access // by target port group; others are active
+	lostWrites   bool              // a flush has failed, and all have been told
 }
 
 // What INQUIRY data says unless configured.

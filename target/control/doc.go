@@ -8,6 +8,10 @@
 // of the configuration file are the operator's own text and are changed there
 // alone; those of the state file are changed by command alone.
 //
+// [Manager.Announce] tells iSNS servers (isns.go) and, by SLP, everybody (slp.go) of the
+// targets as they come and go. Errors of a configuration say which field is wrong and,
+// for who tells where the fields are ([Config].Where), in which line (field.go).
+//
 // [Manager.Handler] offers all of that as an HTTP API for a Unix socket, and
 // [Client] is its Go client: "bootlun target" is made of it.
 //
@@ -16,5 +20,6 @@
 // # Limits
 //
 // Who can open the socket may do everything: it belongs to root. The API carries
-// no secrets, only the names of the files that hold them.
+// no secrets, only the names of the files that hold them. Portals are those of the
+// start. iSNS and SLP use the operating system's network, whatever the targets do.
 package control
