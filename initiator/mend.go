@@ -85,7 +85,10 @@ func (s *nexus) hand(old, l *link) {
 		}
 		t.link, t.due, t.moved = l, reassign, true
 		t.ended, t.held = false, false // the status, not confirmed, comes again
-		t.r2ts = t.r2ts[:0]            // the target asks again
+		if len(t.in) > 0 {
+			t.expDataSN = t.seq.first()
+		}
+		t.r2ts = t.r2ts[:0] // the target asks again
 		l.open.Add(1)
 		l.missing.Add(int32(len(t.seq.missing)))
 		s.post(t)
@@ -134,14 +137,10 @@ func (s *nexus) mend(old *link) {
 
 // sendReassign asks the target to give a task to this link.
 func (l *link) sendReassign(t *task) error {
-	req := iscsi.TaskManagementRequest{
+	return l.send(&iscsi.TaskManagementRequest{
 		Immediate: true, Function: iscsi.TaskReassign, LUN: t.lun,
-		ITT: t.tag | tagReassign, ReferencedITT: t.tag, RefCmdSN: t.cmdSN,
-	}
-	if len(t.in) > 0 {
-		req.ExpDataSN = t.seq.first()
-	}
-	return l.send(&req)
+		ITT: t.tag | tagReassign, ReferencedITT: t.tag, RefCmdSN: t.cmdSN, ExpDataSN: t.expDataSN,
+	})
 }
 
 // reassigned takes the answer. A command that the target has not got is sent again

@@ -265,11 +265,10 @@ func (l *link) response(b *iscsi.BHS) error {
 	if err := l.readSense(t); err != nil {
 		return err
 	}
-	if l.s.strict() && len(t.in) > 0 { // the number of Data-In that were sent
-		if err := l.expectUpTo(&t.seq, t, r.ExpDataSN); err != nil {
+	if l.s.strict() {
+		if err := l.account(t, &r); err != nil {
 			return err
 		}
-		l.hold(t, r.StatSN)
 	}
 	if err := l.numbers(b, true); err != nil {
 		return err

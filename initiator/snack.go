@@ -76,6 +76,20 @@ func (l *link) letGo(t *task) {
 	}
 }
 
+// account compares what has come for a command with what its response says was sent.
+func (l *link) account(t *task, r *iscsi.SCSIResponse) error {
+	if len(t.in) == 0 { // nobody wants to hear of R2Ts any more
+		l.missing.Add(-int32(len(t.seq.missing)))
+		t.seq.missing = t.seq.missing[:0]
+		return nil
+	}
+	if err := l.expectUpTo(&t.seq, t, r.ExpDataSN); err != nil {
+		return err
+	}
+	l.hold(t, r.StatSN)
+	return nil
+}
+
 // countData counts the number of a Data-In or R2T before it is taken. It is not fresh
 // if it came before; then the PDU is to be dropped.
 func (l *link) countData(t *task, sn uint32) (fresh bool, err error) {

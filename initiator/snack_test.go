@@ -273,6 +273,26 @@ func TestMissingR2T(t *testing.T) {
 	}
 }
 
+// A write that fails is over, though requests for its data were lost.
+func TestMissingR2TOfFailure(t *testing.T) {
+	targets := newFakes(t, func(f *fake) error {
+		c, err := f.command()
+		err = errors.Join(err, f.reply(&iscsi.R2T{ITT: c.ITT, TTT: 5, R2TSN: 5, DesiredLength: 512}, false),
+			f.check(c, scsi.CheckCondition(scsi.KeyIllegalRequest, scsi.ASCInvalidFieldInCDB)))
+		return errors.Join(err, f.rest())
+	})
+	cfg := atLevel(targets, 1)
+	cfg.Offer.InitialR2T, cfg.Offer.NoImmediateData = true, true
+	s := dial(t, cfg)
+	r, err := s.Execute(soon(t), Command{CDB: scsi.WriteCDB(0, 2), Out: make([]byte, 1024)})
+	if err != nil || r.Err() == nil {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := s.Close(); err != nil || s.cur.Load().connections()[0].missing.Load() != 0 {
+		t.Error(err)
+	}
+}
+
 // What does not come though it was asked for, or is refused, costs the connection.
 func TestMissingForGood(t *testing.T) {
 	for name, c := range map[string]struct {

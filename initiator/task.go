@@ -50,7 +50,9 @@ type task struct {
 	posted bool  // it is in that list
 	r2ts   []r2t // asked for and not sent yet
 	due    chore // what else the call must send
-	done   bool
+	// expDataSN is, where due is reassign, the first Data-In that has not come.
+	expDataSN uint32
+	done      bool
 
 	// The receiver's, until done is set.
 	got      extents
@@ -140,7 +142,7 @@ func (s *nexus) enlist(t *task, c *call, l *link) (bool, error) {
 	case l.away.Load():
 		return false, nil
 	}
-	t.call, t.link, t.due, t.done = c, l, nothing, false
+	t.call, t.link, t.due, t.done, t.expDataSN = c, l, nothing, false, 0
 	l.open.Add(1)
 	return true, nil
 }
