@@ -40,7 +40,7 @@ const (
 	// buffer of its own.
 	copyBelow = 2 << 10
 	// maxQueued bounds the bytes that wait for Flush.
-	maxQueued = 1 << 20
+	maxQueued = 2 << 20
 )
 
 // crcTable is for CRC32C, the one digest of RFC 7143 (13.1).
@@ -71,13 +71,15 @@ type Conn struct {
 	w       []byte      // headers, padding, digests, short data; replaced once, by reserve
 	mark    int         // start of the part of w that is not in vec yet
 	vec     net.Buffers // what Flush writes
-	pending net.Buffers // the part of vec that is being written
+	gone    int         // so many of vec have been written
+	pending net.Buffers // those that have not
 	queued  int
 }
 
 // NewConn returns a Conn over rw, without digests and with a receive limit of
 // 8192 bytes, as the login phase starts. A *net.TCPConn sends several PDUs in
-// one system call.
+// one system call; so does a stream that has the methods TryWriteBuffers and
+// AwaitRoom, for TryFlush.
 func NewConn(rw io.ReadWriter) *Conn {
 	return &Conn{
 		rw:    rw,

@@ -399,3 +399,67 @@ func TestConnDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations for two PDUs", n)
 	}
 }
+
+// narrow is a stream that has room for so many bytes at a time.
+type narrow struct {
+	bytes.Buffer
+	room   int
+	waited int
+}
+
+func (s *narrow) TryWriteBuffers(v *net.Buffers) (int64, error) {
+	n, err := io.CopyN(&s.Buffer, v, int64(s.room))
+	if s.room -= int(n); err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+func (s *narrow) AwaitRoom() {
+	s.room = 1000
+	s.waited++
+}
+
+// TestTryFlush has a stream take PDUs in pieces: what is queued meanwhile follows
+// in order.
+func TestTryFlush(t *testing.T) {
+	s := &narrow{room: 5000}
+	c := iscsi.NewConn(s)
+	var want bytes.Buffer
+	all := iscsi.NewConn(&want)
+	queue := func(n int) {
+		b, data := iscsi.BHS{byte(iscsi.OpDataIn)}, bytes.Repeat([]byte{byte(n)}, n)
+		for _, c := range []*iscsi.Conn{c, all} {
+			if err := c.WritePDU(&b, nil, data); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	queue(4096)
+	queue(8191)
+	for _, room := range []int{0, 100, 1 << 20} {
+		rest, err := c.TryFlush()
+		if err != nil || !rest {
+			t.Fatalf("rest %v, %v; want some", rest, err)
+		}
+		queue(100)
+		queue(5000)
+		s.room = room
+	}
+	if rest, err := c.TryFlush(); rest || err != nil {
+		t.Fatalf("rest %v, %v; want none", rest, err)
+	}
+	queue(3000)
+	s.room = 0
+	for _, c := range []*iscsi.Conn{c, all} {
+		if err := c.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.waited != 4 {
+		t.Errorf("waited %d times, want 4", s.waited)
+	}
+	if !bytes.Equal(s.Bytes(), want.Bytes()) {
+		t.Errorf("sent %d bytes, want %d, or others", s.Len(), want.Len())
+	}
+}

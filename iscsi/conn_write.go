@@ -76,31 +76,44 @@ var zeros [4]byte
 
 // Flush writes everything that is queued.
 func (c *Conn) Flush() error {
-	c.seal()
-	if len(c.vec) == 0 {
-		return nil
+	for {
+		rest, err := c.TryFlush()
+		if err != nil || !rest {
+			return err
+		}
+		c.rw.(buffersWriter).AwaitRoom()
 	}
-	c.pending = c.vec // WriteTo consumes the slice it is called on
-	err := c.writeVector()
+}
+
+// TryFlush is Flush that does not wait, if the stream is one that can tell that it
+// would have to: see [NewConn]. It reports whether there is a rest, which goes out
+// with the next call before what is queued by then.
+func (c *Conn) TryFlush() (rest bool, err error) {
+	c.seal()
+	c.pending = c.vec[c.gone:] // what writes consumes the slice
+	if len(c.pending) == 0 {
+		return false, nil
+	}
+	if w, ok := c.rw.(buffersWriter); ok {
+		_, err = w.TryWriteBuffers(&c.pending)
+	} else {
+		_, err = c.pending.WriteTo(c.rw)
+	}
+	if c.gone = len(c.vec) - len(c.pending); err == nil && len(c.pending) > 0 {
+		return true, nil
+	}
 	clear(c.vec) // let go of the caller's data
-	c.vec, c.w, c.mark, c.queued = c.vec[:0], c.w[:0], 0, 0
-	return err
+	c.vec, c.gone, c.w, c.mark, c.queued = c.vec[:0], 0, c.w[:0], 0, 0
+	return false, err
 }
 
 // buffersWriter is a stream of which a write of several buffers is one operation,
 // as [net.Buffers] finds it of those of package net alone.
 type buffersWriter interface {
-	// WriteBuffers writes all of v, and consumes it.
-	WriteBuffers(v *net.Buffers) (int64, error)
-}
-
-func (c *Conn) writeVector() (err error) {
-	if w, ok := c.rw.(buffersWriter); ok {
-		_, err = w.WriteBuffers(&c.pending)
-	} else {
-		_, err = c.pending.WriteTo(c.rw)
-	}
-	return err
+	// TryWriteBuffers writes of v what it can without waiting, and consumes that.
+	TryWriteBuffers(v *net.Buffers) (int64, error)
+	// AwaitRoom waits until TryWriteBuffers may write more, or fail.
+	AwaitRoom()
 }
 
 // reserve makes sure that n bytes can be copied to c.w without reallocating it:

@@ -148,8 +148,8 @@ func (c *conn) finish(err error) {
 // why it did.
 func (c *conn) serve() error {
 	for {
-		if c.pdu.Buffered() < iscsi.BHSLength {
-			if err := c.out.flush(); err != nil {
+		if c.pdu.Buffered() < iscsi.BHSLength || c.out.full() {
+			if err := c.flush(); err != nil {
 				return c.lost(err)
 			}
 		}
@@ -163,11 +163,23 @@ func (c *conn) serve() error {
 		}
 		c.req.drop()
 		if err != nil {
-			if ferr := c.out.flush(); ferr != nil { // a Reject or a logout response may be queued
+			if ferr := c.flush(); ferr != nil { // a Reject or a logout response may be queued
 				c.log.Debug("last replies not sent", "error", ferr)
 			}
 			return err
 		}
+	}
+}
+
+// flush sends what is queued. It is for the connection's own goroutine, which
+// gives way while there is no room; others push.
+func (c *conn) flush() error {
+	for {
+		rest, err := c.out.tryFlush()
+		if !rest {
+			return err
+		}
+		c.link.pause(toWrite)
 	}
 }
 
@@ -176,7 +188,7 @@ func (c *conn) serve() error {
 func (c *conn) headerError(err error) error {
 	if errors.Is(err, iscsi.ErrDataTooLong) {
 		c.out.reject(c.sess, &c.req.bhs, iscsi.RejectProtocolError)
-		if ferr := c.out.flush(); ferr != nil {
+		if ferr := c.flush(); ferr != nil {
 			c.log.Debug("reject not sent", "error", ferr)
 		}
 		return fmt.Errorf("%w: %w", errProtocol, err)
@@ -203,7 +215,7 @@ func (c *conn) readData(p []byte) error {
 	if c.pdu.Buffered() >= len(p) {
 		return c.pdu.ReadData(p)
 	}
-	if err := c.out.flush(); err != nil {
+	if err := c.flush(); err != nil {
 		return err
 	}
 	c.waiting.Store(time.Now().UnixNano())

@@ -7,7 +7,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +26,7 @@ type link struct {
 	next  func() (wish, bool)
 	yield func(wish) bool
 
+	full    atomic.Bool // it gives way for room
 	drained bool        // the last read took all that there was
 	hup     atomic.Bool // the end of the stream has come, or an error
 	reads   int         // left before others have their turn
@@ -50,8 +50,9 @@ const (
 type wish int
 
 const (
-	toRead wish = iota // that something has come
-	toPass             // others' turn
+	toRead  wish = iota // that something has come
+	toWrite             // that there is room
+	toPass              // others' turn
 )
 
 // maxReads is how often a link reads while others wait.
@@ -100,26 +101,41 @@ func (l *link) join(lp *loop, f func()) error {
 // goOn goes on with a link that the caller has woken, and reports whether it has
 // more to do.
 func (l *link) goOn() bool {
-	for {
-		switch w, ok := l.next(); {
-		case !ok:
-			l.state.Store(linkIsOver)
-			return false
-		case w == toPass:
-			return true
-		case l.state.CompareAndSwap(linkRuns, linkWaits):
-			return false
-		}
-		l.state.Store(linkRuns) // something has come meanwhile
+	w, ok := l.next()
+	switch {
+	case !ok:
+		l.state.Store(linkIsOver)
+		return false
+	case w != toPass && l.state.CompareAndSwap(linkRuns, linkWaits):
+		return false
 	}
+	l.state.Store(linkRuns) // something has come meanwhile
+	return true
 }
 
-// wake notes that something has come, and reports whether the caller is to go on
-// with the link.
-func (l *link) wake() bool {
+// notice takes note of events, and reports whether the caller is to go on with the
+// link.
+func (l *link) notice(events uint32) bool {
+	const ends = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+	if events&ends != 0 {
+		l.hup.Store(true)
+	}
+	if events&(unix.EPOLLOUT|ends) != 0 {
+		select {
+		case l.writable <- struct{}{}:
+		default: // it has been told
+		}
+	}
 	for {
 		switch l.state.Load() {
 		case linkWaits:
+			due := uint32(unix.EPOLLIN)
+			if l.full.Load() {
+				due = unix.EPOLLOUT
+			}
+			if events&(due|ends) == 0 {
+				return false
+			}
 			if l.state.CompareAndSwap(linkWaits, linkRuns) {
 				return true
 			}
@@ -135,6 +151,7 @@ func (l *link) wake() bool {
 
 // pause gives way.
 func (l *link) pause(w wish) {
+	l.full.Store(w == toWrite)
 	l.yield(w)
 	l.drained, l.reads = false, maxReads
 }
@@ -154,7 +171,7 @@ func (l *link) Read(p []byte) (int, error) {
 			l.pause(toPass)
 		}
 		l.reads--
-		n, err := unix.Read(l.fd, p)
+		n, err := l.call(unix.SYS_READ, unsafe.Pointer(unsafe.SliceData(p)), len(p))
 		switch {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
@@ -175,19 +192,21 @@ func (l *link) fail(op string, err error) error {
 }
 
 // Write implements [net.Conn].
-func (l *link) Write(p []byte) (int, error) {
-	v := net.Buffers{p}
-	n, err := l.WriteBuffers(&v)
-	return int(n), err
+func (l *link) Write(p []byte) (written int, err error) {
+	for v := (net.Buffers{p}); ; l.AwaitRoom() {
+		n, err := l.TryWriteBuffers(&v)
+		if written += int(n); err != nil || len(v) == 0 {
+			return written, err
+		}
+	}
 }
 
 // maxIovecs is how much one system call takes (IOV_MAX).
 const maxIovecs = 1024
 
-// WriteBuffers writes several buffers as one and consumes v. One goroutine may do
-// so at a time. When it has to wait it does so without keeping others from their
-// turn.
-func (l *link) WriteBuffers(v *net.Buffers) (written int64, err error) {
+// TryWriteBuffers writes of several buffers what there is room for, and consumes
+// that of v. One goroutine may do so at a time.
+func (l *link) TryWriteBuffers(v *net.Buffers) (written int64, err error) {
 	if l.loop == nil {
 		return v.WriteTo(l.TCPConn)
 	}
@@ -195,8 +214,7 @@ func (l *link) WriteBuffers(v *net.Buffers) (written int64, err error) {
 		n, err := l.writev(*v)
 		switch {
 		case err == unix.EAGAIN:
-			l.awaitRoom()
-			continue
+			return written, nil
 		case err == unix.EINTR:
 			continue
 		case err != nil:
@@ -218,12 +236,19 @@ func (l *link) writev(v net.Buffers) (int, error) {
 	if len(l.iov) == 0 {
 		return 0, nil
 	}
-	n, _, errno := syscall.Syscall(unix.SYS_WRITEV, uintptr(l.fd), uintptr(unsafe.Pointer(&l.iov[0])), uintptr(len(l.iov)))
+	n, err := l.call(unix.SYS_WRITEV, unsafe.Pointer(&l.iov[0]), len(l.iov))
 	clear(l.iov)
+	return n, err
+}
+
+// call makes a system call on the socket, which does not wait, and so need not be
+// told to the runtime's scheduler.
+func (l *link) call(number uintptr, p unsafe.Pointer, n int) (int, error) {
+	done, _, errno := unix.RawSyscall(number, uintptr(l.fd), uintptr(p), uintptr(n))
 	if errno != 0 {
 		return 0, errno
 	}
-	return int(n), nil
+	return int(done), nil
 }
 
 // consume takes the first n bytes off v, and the empty buffers that follow.
@@ -238,8 +263,10 @@ func consume(v *net.Buffers, n int) {
 	}
 }
 
-// awaitRoom waits until a write that failed for lack of room may do better.
-func (l *link) awaitRoom() {
+// AwaitRoom waits until there may be room for what TryWriteBuffers has left, and
+// does so without keeping others from their turn. The coroutine does better to
+// pause.
+func (l *link) AwaitRoom() {
 	l.loop.block()
 	<-l.writable
 	l.loop.unblock()

@@ -18,6 +18,11 @@ type link struct{ net.Conn }
 
 func newLink(net.Conn) *link           { return nil }
 func (*link) join(*loop, func()) error { return errors.ErrUnsupported }
+func (*link) pause(wish)               {}
 func (*link) shut()                    {}
 func (*link) block()                   {}
 func (*link) unblock()                 {}
+
+type wish int
+
+const toWrite wish = 0

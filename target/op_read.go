@@ -127,8 +127,6 @@ func checkMove(t *task) (scsi.Transfer, error) {
 func checkRead(t *task) error {
 	_, err := checkMove(t)
 	t.in = t.length
-	if err == nil {
-	}
 	return err
 }
 

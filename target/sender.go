@@ -8,8 +8,12 @@ import (
 	"github.com/bootlun/bootlun/iscsi"
 )
 
-// maxLent is how much data may be queued before it is sent.
-const maxLent = 512 << 10
+// How much data may be queued before it is sent: before the connection's own
+// goroutine takes the next request, and at any time.
+const (
+	softLent = 256 << 10
+	maxLent  = softLent + promptRead
+)
 
 // sender is a connection's sending half: it numbers replies and queues them, and
 // flush sends what is queued. Errors of the network stick, and are flush's to
@@ -35,7 +39,7 @@ func (w *sender) init(pdu *iscsi.Conn, buffers *bufferPool) {
 	w.pdu, w.buffers = pdu, buffers
 }
 
-// flush sends what is queued.
+// flush sends what is queued, and waits for that.
 func (w *sender) flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -44,16 +48,45 @@ func (w *sender) flush() error {
 
 func (w *sender) flushLocked() error {
 	if w.err == nil {
-		w.since.Store(time.Now().UnixNano())
+		w.began()
 		w.err = w.pdu.Flush()
-		w.since.Store(0)
 	}
 	w.release()
 	return w.err
 }
 
-// release puts back what was lent. The caller holds w.mu.
+// tryFlush is flush that does not wait. It reports whether there is a rest.
+func (w *sender) tryFlush() (rest bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.began()
+		rest, w.err = w.pdu.TryFlush()
+	}
+	if !rest {
+		w.release()
+	}
+	return rest, w.err
+}
+
+// began notes that a flush is under way.
+func (w *sender) began() {
+	if w.since.Load() == 0 {
+		w.since.Store(time.Now().UnixNano())
+	}
+}
+
+// full reports whether much is queued.
+func (w *sender) full() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.queued >= softLent
+}
+
+// release is the end of a flush: it puts back what was lent. The caller holds
+// w.mu.
 func (w *sender) release() {
+	w.since.Store(0)
 	for _, b := range w.lent {
 		w.buffers.put(b)
 	}

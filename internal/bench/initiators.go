@@ -15,8 +15,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/bootlun/bootlun/initiator"
 	"github.com/bootlun/bootlun/iscsi"
@@ -62,7 +63,7 @@ func compareInitiators(ctx context.Context, l *lab) error {
 				if round%2 == 1 {
 					j = len(loaders) - 1 - j
 				}
-				r, err := l.load(ctx, loaders[j], s.url, w)
+				r, err := l.load(ctx, loaders[j], &s, w)
 				if err != nil {
 					return err
 				}
@@ -88,10 +89,9 @@ func (t *table) printInitiators(peer string) {
 		if ours == 0 {
 			continue
 		}
-		p99 := func(r *result) float64 { return r.P99 }
 		cost := func(r *result) float64 { return r.CPU / (r.Ops * float64(b.size) / (1 << 30)) }
 		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%.0f µs\t%.0f µs\t%.2f\t%.2f\n", b.name, amount(&b.workload, ours), amount(&b.workload, theirs),
-			mark(ours/theirs, b.want), t.figure(b.name, oursName, p99), t.figure(b.name, peer, p99),
+			mark(ours/theirs, b.want), t.figure(b.name, oursName, (*result).p99), t.figure(b.name, peer, (*result).p99),
 			t.figure(b.name, oursName, cost), t.figure(b.name, peer, cost))
 	}
 }
@@ -99,8 +99,8 @@ func (t *table) printInitiators(peer string) {
 // loadOurs is the load program on our initiator. It takes the arguments of load.c
 // and prints what that prints.
 func loadOurs(ctx context.Context, args []string) error {
-	if len(args) != 8 {
-		return errors.New("load URL WORKLOAD SIZE DEPTH SESSIONS WARM SECONDS DIGESTS")
+	if len(args) != 9 {
+		return errors.New("load URL WORKLOAD SIZE DEPTH SESSIONS WARM SECONDS DIGESTS SERVER")
 	}
 	u, err := url.Parse(args[0])
 	if err != nil {
@@ -116,7 +116,8 @@ func loadOurs(ctx context.Context, args []string) error {
 	}
 	warm, bad1 := strconv.ParseFloat(args[5], 64)
 	measure, bad2 := strconv.ParseFloat(args[6], 64)
-	if err := errors.Join(err, bad1, bad2); err != nil {
+	server, bad3 := strconv.Atoi(args[8])
+	if err := errors.Join(err, bad1, bad2, bad3); err != nil {
 		return err
 	}
 	var luns []*initiator.LUN
@@ -128,7 +129,7 @@ func loadOurs(ctx context.Context, args []string) error {
 		defer lun.Session().Close()
 		luns = append(luns, lun)
 	}
-	r, err := keepBusy(luns, &w, time.Duration(warm*1e9), time.Duration(measure*1e9))
+	r, err := keepBusy(luns, &w, server, time.Duration(warm*1e9), time.Duration(measure*1e9))
 	if err != nil {
 		return err
 	}
@@ -152,7 +153,7 @@ func logIn(ctx context.Context, portal, name string, number int, w *workload) (*
 }
 
 // keepBusy has depth goroutines a session read or write.
-func keepBusy(luns []*initiator.LUN, w *workload, warm, measure time.Duration) (result, error) {
+func keepBusy(luns []*initiator.LUN, w *workload, server int, warm, measure time.Duration) (result, error) {
 	var phase atomic.Int32 // 0 warming, 1 measuring, 2 over
 	var wg sync.WaitGroup
 	took := make([][]time.Duration, len(luns)*w.depth)
@@ -162,11 +163,11 @@ func keepBusy(luns []*initiator.LUN, w *workload, warm, measure time.Duration) (
 		wg.Go(func() { took[i], failed[i] = worker(luns[i/w.depth], w, i, &next[i/w.depth], &phase) })
 	}
 	time.Sleep(warm)
-	cpu, began := cpuTime(), time.Now()
+	cpu, served, began := cpuSeconds(0), cpuSeconds(server), time.Now()
 	phase.Store(1)
 	time.Sleep(measure)
 	phase.Store(2)
-	r := result{Seconds: time.Since(began).Seconds(), CPU: (cpuTime() - cpu).Seconds()}
+	r := result{Seconds: time.Since(began).Seconds(), CPU: cpuSeconds(0) - cpu, Server: cpuSeconds(server) - served}
 	wg.Wait()
 	if err := errors.Join(failed...); err != nil {
 		return r, err
@@ -207,8 +208,10 @@ func worker(lun *initiator.LUN, w *workload, number int, next *atomic.Int64, pha
 	return took, nil
 }
 
-func cpuTime() time.Duration {
-	var r syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r) // cannot fail for oneself
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+// cpuSeconds is the processor time of a process, 0 for this one.
+func cpuSeconds(process int) float64 {
+	const schedulers = 2 // CPUCLOCK_SCHED of Linux: what the scheduler has counted
+	var t unix.Timespec
+	_ = unix.ClockGettime(int32(^process<<3|schedulers), &t) // of a process that has ended: none
+	return float64(t.Nano()) / 1e9
 }

@@ -30,7 +30,9 @@ type options struct {
 	only      string
 	awake     bool
 	patience  time.Duration
+	quick     bool
 	against   string
+	rival     string
 	profile   string
 	directory string
 }
@@ -64,13 +66,15 @@ func run(ctx context.Context, args []string) error {
 		fmt.Fprint(flags.Output(), usage)
 		flags.PrintDefaults()
 	}
-	flags.IntVar(&o.rounds, "rounds", 3, "how often each is measured; medians are shown")
-	flags.DurationVar(&o.seconds, "time", 2*time.Second, "how long each measurement takes")
-	flags.DurationVar(&o.warm, "warm", 500*time.Millisecond, "how long the load runs before it")
+	flags.IntVar(&o.rounds, "rounds", 5, "how often each is measured; medians are shown")
+	flags.DurationVar(&o.seconds, "time", time.Second, "how long each measurement takes")
+	flags.DurationVar(&o.warm, "warm", 300*time.Millisecond, "how long the load runs before it")
 	flags.Int64Var(&o.size, "size", 1<<30, "bytes of the disk")
 	flags.StringVar(&o.only, "only", "", "workloads whose name contains this")
 	flags.BoolVar(&o.awake, "awake", true, "keep virtual processors from halting, which else decides figures at depth 1")
-	flags.DurationVar(&o.patience, "patience", 20*time.Second, "how long to wait for other programs to be quiet before each measurement")
+	flags.DurationVar(&o.patience, "patience", time.Minute, "how long to wait in all for other programs to be quiet")
+	flags.BoolVar(&o.quick, "quick", false, "a first look in a few minutes: two rounds of 0.4 s, and istgt not with many sessions")
+	flags.StringVar(&o.rival, "rival", "", "with target: this program built from other sources, to measure its target too")
 	flags.StringVar(&o.against, "against", "ours", "with initiator: the target to use, ours or tgt")
 	flags.StringVar(&o.profile, "profile", "", "with target: write our CPU profile to this file")
 	flags.StringVar(&o.directory, "dir", "/dev/shm", "where disks are")
@@ -79,6 +83,10 @@ func run(ctx context.Context, args []string) error {
 			return nil
 		}
 		return err
+	}
+	if o.quick {
+		o.rounds, o.seconds, o.warm, o.patience = 2, 400*time.Millisecond, 200*time.Millisecond, 10*time.Second
+		_ = flags.Parse(args) // what else is asked for goes first
 	}
 	compare, ok := map[string]func(context.Context, *lab) error{"target": compareTargets, "initiator": compareInitiators}[flags.Arg(0)]
 	if !ok || flags.NArg() != 1 {
@@ -99,6 +107,8 @@ type lab struct {
 	dir     string // of disks and programs
 	stops   []func()
 	program string // this one, for children
+
+	doubtful int // measurements while the machine was not quiet
 }
 
 func newLab(o options) (*lab, error) {
@@ -155,5 +165,5 @@ func median(figures []float64) float64 {
 		return 0
 	}
 	sorted := slices.Sorted(slices.Values(figures))
-	return sorted[len(sorted)/2]
+	return (sorted[len(sorted)/2] + sorted[(len(sorted)-1)/2]) / 2
 }

@@ -14,14 +14,16 @@ import (
 )
 
 const (
-	oursName = "ours"
-	nullName = "tgt null" // moves no data: what load program and loopback allow one thread
-	lunName  = "iqn.2026-11.org.bootlun:bench"
+	oursName  = "ours"
+	rivalName = "rival"
+	nullName  = "tgt null" // moves no data: what load program and loopback allow one thread
+	lunName   = "iqn.2026-11.org.bootlun:bench"
 )
 
 // system is a target that is measured.
 type system struct {
 	name, url string
+	pid       int
 
 	// slowLogin has it measured but once where there are many sessions.
 	slowLogin bool
@@ -50,7 +52,10 @@ var targetWorkloads = []bar{
 	{workload: workload{"4k read, digests", "randread", 4096, 32, 1, true}, want: 1.5},
 }
 
-const tunedName = "tgt tuned"
+const (
+	tunedName  = "tgt tuned"
+	digestName = "digests" // ours with both
+)
 
 func compareTargets(ctx context.Context, l *lab) error {
 	by, err := l.libiscsi(ctx)
@@ -72,10 +77,10 @@ func compareTargets(ctx context.Context, l *lab) error {
 				if round%2 == 1 { // nobody always comes after the same one
 					j = len(systems) - 1 - j
 				}
-				if systems[j].slowLogin && w.sessions > 8 && round > 0 {
+				if systems[j].slowLogin && w.sessions > 8 && (round > 0 || l.quick) {
 					continue
 				}
-				r, err := l.load(ctx, by, systems[j].url, w)
+				r, err := l.load(ctx, by, &systems[j], w)
 				if err != nil {
 					return err
 				}
@@ -96,11 +101,11 @@ func (l *lab) digestCost(ctx context.Context, ours system) error {
 		for _, w := range workloads {
 			for _, digests := range []bool{false, true} {
 				w.digests = digests
-				r, err := l.load(ctx, l.ourLoader(), ours.url, &w)
+				r, err := l.load(ctx, l.ourLoader(), &ours, &w)
 				if err != nil {
 					return err
 				}
-				t.add(w.name, fmt.Sprint(digests), r)
+				t.add(w.name, map[bool]string{false: oursName, true: digestName}[digests], r)
 			}
 		}
 	}
@@ -115,6 +120,13 @@ func (l *lab) targets(ctx context.Context) ([]system, error) {
 		return nil, err
 	}
 	systems := []system{ours}
+	if l.rival != "" {
+		rival, err := l.serving(ctx, rivalName, l.rival, "")
+		if err != nil {
+			return nil, err
+		}
+		systems = append(systems, rival)
+	}
 	large := [][2]string{
 		{"MaxRecvDataSegmentLength", "262144"}, {"FirstBurstLength", "262144"}, {"MaxBurstLength", "1048576"}, {"InitialR2T", "No"},
 	}
@@ -138,7 +150,7 @@ func (l *lab) targets(ctx context.Context) ([]system, error) {
 	}
 	l.later(g.Stop)
 	// It lets one session a second in.
-	return append(systems, system{"istgt", fmt.Sprintf("iscsi://%s/%s0/0", g.Portal, peers.ISTGTName), true}), nil
+	return append(systems, system{"istgt", fmt.Sprintf("iscsi://%s/%s0/0", g.Portal, peers.ISTGTName), g.PID(), true}), nil
 }
 
 // tgt starts a tgtd of its own for a kind of store.
@@ -161,16 +173,21 @@ func (l *lab) tgt(ctx context.Context, name, store string, set [][2]string) (sys
 			return system{}, err
 		}
 	}
-	return system{name: name, url: fmt.Sprintf("iscsi://%s/%s/1", g.Portal, lunName)}, nil
+	return system{name: name, pid: g.PID(), url: fmt.Sprintf("iscsi://%s/%s/1", g.Portal, lunName)}, nil
 }
 
 // ours starts our target as a process of its own, as the peers are.
 func (l *lab) ours(ctx context.Context) (system, error) {
-	disk, err := l.disk("ours")
+	return l.serving(ctx, oursName, l.program, l.profile)
+}
+
+// serving starts the target of this program, or one like it.
+func (l *lab) serving(ctx context.Context, name, program, profile string) (system, error) {
+	disk, err := l.disk(name)
 	if err != nil {
 		return system{}, err
 	}
-	cmd := exec.CommandContext(ctx, l.program, "serve", disk, l.profile)
+	cmd := exec.CommandContext(ctx, program, "serve", disk, profile)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return system{}, err
@@ -189,7 +206,7 @@ func (l *lab) ours(ctx context.Context) (system, error) {
 	})
 	addr, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		return system{}, fmt.Errorf("our target does not come up: %w", err)
+		return system{}, fmt.Errorf("%s: target does not come up: %w", program, err)
 	}
-	return system{name: oursName, url: fmt.Sprintf("iscsi://%s/%s/0", strings.TrimSpace(addr), lunName)}, nil
+	return system{name: name, pid: cmd.Process.Pid, url: fmt.Sprintf("iscsi://%s/%s/0", strings.TrimSpace(addr), lunName)}, nil
 }
