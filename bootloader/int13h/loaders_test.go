@@ -114,7 +114,7 @@ type expected struct {
 func (w workshop) boots(c int13h.Config, want expected) {
 	w.Helper()
 	var screen bytes.Buffer
-	c.Screen, c.Steps = &screen, 3e8
+	c.Screen, c.Steps = &screen, 2e9
 	h, err := int13h.Boot(w.Context(), c)
 	if err != nil {
 		w.Fatalf("%v\nscreen: %q", err, screen.String())

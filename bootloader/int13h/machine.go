@@ -151,12 +151,25 @@ func Boot(ctx context.Context, c Config) (*Handoff, error) {
 	err = m.cpu.Run(ctx, m.Steps)
 	m.screen.flush(m)
 	if m.found == nil {
-		return nil, fmt.Errorf("int13h: %w", err)
+		return nil, fmt.Errorf("int13h: %w", m.explain(err))
 	}
 	m.Log.Info("kernel caught", "why", m.found.Why, "kernel", len(m.found.Kernel), "initrd", len(m.found.Initrd),
 		"cmdline", m.found.Cmdline, "steps", m.cpu.Steps(), "took", time.Since(start))
 	m.found.Steps = m.cpu.Steps()
 	return m.found, nil
+}
+
+// explain adds to an error whose boot program it was, if that could never be
+// handed over.
+func (m *machine) explain(err error) error {
+	if m.ctx.Err() != nil || errors.Is(err, ErrForeign) {
+		return err
+	}
+	name := m.drives[0].foreigner()
+	if name == "" {
+		return err
+	}
+	return fmt.Errorf("the disk has the boot program of %s, which %w; iPXE's sanboot boots it: %w", name, ErrForeign, err)
 }
 
 func newMachine(ctx context.Context, c Config) (*machine, error) {

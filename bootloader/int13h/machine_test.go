@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/bootlun/bootlun/bootloader/int13h/x86"
@@ -63,6 +64,23 @@ func TestBootErrors(t *testing.T) {
 				t.Errorf("handoff %v, error %v; want %v", h, err, c.want)
 			}
 		})
+	}
+}
+
+// TestForeign: who cannot be handed over is named, wherever its boot program is.
+func TestForeign(t *testing.T) {
+	gpt := bootDisk(0xCD, 0x18)
+	copy(gpt.data[1<<20:], "\xEB\x52\x90NTFS    ... BOOTMGR is missing")
+	copy(gpt.data[446:], []byte{0x80, 0, 0, 0, 7, 0, 0, 0, 0, 8, 0, 0})
+	dos := bootDisk(0xCD, 0x18)
+	copy(dos.data[400:], "IO      SYSMSDOS   SYS")
+	outside := bootDisk(0xCD, 0x18)
+	copy(outside.data[446:], []byte{0x80, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0xFF})
+	for want, d := range map[string]*memoryDisk{"Windows": gpt, "DOS": dos, "": outside} {
+		_, err := Boot(t.Context(), small(d))
+		if !errors.Is(err, ErrNotBootable) || errors.Is(err, ErrForeign) != (want != "") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", want, err)
+		}
 	}
 }
 

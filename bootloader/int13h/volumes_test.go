@@ -3,6 +3,7 @@ package int13h_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -196,4 +197,27 @@ func TestChainLoading(t *testing.T) {
 	first := w.grubOn(volume, "(,msdos1)/boot/grub", "ext2", "chain")
 	w.boots(int13h.Config{Disk: openDisk(t, first), Others: []int13h.Disk{openDisk(t, other)}},
 		expected{kernel, someInitrd, "BOOT_IMAGE=/vmlinuz initrd=/initrd.img console=ttyS0 marker=by-syslinux"})
+}
+
+// TestSaveEnv: what GRUB writes is on the disk, unless that is refused.
+func TestSaveEnv(t *testing.T) {
+	slow(t)
+	w := newWorkshop(t, "mke2fs", "debugfs", "grub-mkimage", "grub-editenv")
+	kernel := testKernel(t)
+	tree := w.grubTree(kernel, "load_env\nset word=written-by-grub\nsave_env word\n"+fmt.Sprintf(grubVolumeConfig, "by-grub"))
+	w.run("grub-editenv", filepath.Join(tree, "boot/grub/grubenv"), "create")
+	volume := w.write("volume", nil)
+	w.run("mke2fs", "-q", "-t", "ext4", "-d", tree, volume, "64M")
+	disk := w.grubOn(volume, "(,msdos1)/boot/grub", "ext2", "loadenv")
+	want := expected{kernel, someInitrd, "BOOT_IMAGE=/vmlinuz console=ttyS0 marker=by-grub"}
+	for _, readOnly := range []bool{true, false} {
+		w.boots(int13h.Config{Disk: openDisk(t, disk), ReadOnly: readOnly}, want)
+		out, err := exec.CommandContext(t.Context(), "debugfs", "-R", "cat /boot/grub/grubenv", disk+"?offset=1048576").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if written := strings.Contains(string(out), "word=written-by-grub\n"); written == readOnly {
+			t.Errorf("read-only %v: grubenv is %q", readOnly, out)
+		}
+	}
 }
