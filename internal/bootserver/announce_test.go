@@ -103,6 +103,27 @@ func TestRegistersWithISNS(t *testing.T) {
 	expect("")
 }
 
+// TestISNSServerForgets has an iSNS server lose all that it knows: it is told again when
+// the registration is renewed.
+func TestISNSServerForgets(t *testing.T) {
+	server := peers.ISNSFor(t, "RegistrationPeriod = 4s")
+	loopback(t, "isns: {servers: [\""+server.Server+"\"], entity: storage.example, period: 4s}\ntargets: [{name: "+diskA+"}]\n")
+	registered := func() bool {
+		c, err := isns.Dial(t.Context(), server.Server, watcher)
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		records, err := c.Targets(t.Context())
+		return err == nil && describe(records) == "a 1"
+	}
+	await(t, "the target is registered", registered)
+	server.Stop()
+	server.Forget()
+	server.Start()
+	await(t, "the target is registered again", registered)
+}
+
 // TestISNSServerFails serves all the same when the iSNS server is not there, and says
 // so.
 func TestISNSServerFails(t *testing.T) {
