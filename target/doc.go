@@ -19,13 +19,13 @@
 // # How it works
 //
 // A connection (conn.go) has one goroutine: on Linux and TCP a coroutine of an
-// event loop (loop_linux.go, link_linux.go), once it has logged in. It logs the initiator in (login.go),
-// which makes a session (session.go) or adds the connection to one
-// (connections.go), and then reads requests (request.go), puts them in the order
-// of their CmdSN (window.go), and carries them out. A SCSI command is a task
-// (task.go); data that a write needs arrives by the rules of bursts and R2Ts
-// (dataout.go, r2t.go); what a command does to its unit (unit.go) is an operation
-// (operation.go, op_*.go).
+// event loop (loop_linux.go, link_linux.go), once it has logged in. It logs the
+// initiator in (login.go), which makes a session (session.go) or adds the
+// connection to one (connections.go), and then reads requests (request.go), puts
+// them in the order of their CmdSN (window.go), and carries them out. A SCSI
+// command is a task (task.go); data that a write needs arrives by the rules of
+// bursts and R2Ts (dataout.go, r2t.go); what a command does to its unit (unit.go)
+// is an operation (operation.go, op_*.go).
 //
 // A session has the command window and the tasks; a connection has what numbers
 // and carries the answers (sender.go). A task belongs to the connection that
@@ -45,7 +45,8 @@
 //
 // LUNs with the same store, of whatever targets, are one unit (device.go). A
 // session is a nexus of each of its units (nexus.go), where unit attention
-// conditions queue, and an error of what it wrote before, found by another's flush. What may keep a command away is decided where it comes in
+// conditions queue, and an error of what it wrote before, found by another's
+// flush. What may keep a command away is decided where it comes in
 // (operation.go): the state of the target port group that it comes by (alua.go),
 // and a reservation of another nexus (reserve.go has the table). Persistent
 // reservations (persist.go) are changed in a copy by PERSISTENT RESERVE OUT
@@ -63,9 +64,10 @@
 //
 // Targets and LUNs come, go and change while others are used (live.go): what
 // logins and commands read of them (targets.go) is replaced whole and needs no
-// lock. So are limits, times and what logins agree to (Server.Configure). Who tells
-// others where the targets are waits for Server.Changed. What commands do is counted at each nexus (meter.go), and summed up for
-// who asks (list.go, metrics.go). A session's PDUs can be looked at (trace.go).
+// lock. So are limits, times and what logins agree to (Server.Configure). Who
+// tells others where the targets are waits for Server.Changed. What commands do
+// is counted at each nexus (meter.go), and summed up for who asks (list.go,
+// metrics.go). A session's PDUs can be looked at (trace.go).
 //
 // # Limits
 //

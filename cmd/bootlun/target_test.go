@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bootlun/bootlun/internal/bootserver"
 	"github.com/bootlun/bootlun/target/control"
 )
 
@@ -98,6 +99,21 @@ func TestTargetCommands(t *testing.T) {
 	output, err := run(t.Context(), t, "target", "import", "../../target/foreign/testdata/iet/ietd.conf", "--secrets", secrets)
 	if err != nil || !strings.Contains(output, "path: /srv/boot.img") || !strings.Contains(output, "ietd.conf:12: ") || strings.Contains(output, "secret-of-node1") {
 		t.Errorf("import (error %v):\n%s", err, output)
+	}
+	for _, file := range []string{"iet/ietd.conf", "tgt/targets.conf", "lio/saveconfig.json", "ctl/ctl.conf"} {
+		output, err := run(t.Context(), t, "target", "import", "../../target/foreign/testdata/"+file, "--secrets", t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		imported := filepath.Join(dir, "imported.yaml")
+		yaml := "addr: 10.0.0.1/24\n" + output[strings.Index(output, "iscsi:\n"):]
+		if err := os.WriteFile(imported, []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := bootserver.Load(imported)
+		if err != nil || len(cfg.Targets) == 0 || cfg.ISCSI.DiscoveryCHAP == nil {
+			t.Errorf("%s: the server reads what it becomes as %d targets, %v:\n%s", file, len(cfg.Targets), err, yaml)
+		}
 	}
 	written, err := os.ReadFile(filepath.Join(secrets, "iqn.2026-11.com.example_boot.secret"))
 	if err != nil || string(written) != "secret-of-node1\n" {

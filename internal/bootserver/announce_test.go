@@ -137,7 +137,7 @@ func TestISNSServerFails(t *testing.T) {
 // TestFoundBySLP finds what is served by multicast, as it changes.
 func TestFoundBySLP(t *testing.T) {
 	port := freePort(t)
-	r := loopback(t, "slp: {addresses: [127.0.0.1], port: "+port+"}\n"+twoDisks)
+	r := loopback(t, "slp: {port: "+port+"}\n"+twoDisks)
 	number, _ := strconv.Atoi(port)
 	find := func(initiator string) string {
 		q := slp.Query{Port: uint16(number), Interface: netip.MustParseAddr("127.0.0.1")}
@@ -161,7 +161,14 @@ func TestFoundBySLP(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect("", "a 127.0.0.1,::1; added 127.0.0.1; b ::1")
-	r.edit("slp: {addresses", "# slp: {addresses")
+	if records, err := slp.FindTargets(t.Context(), slp.Query{Agent: "[::1]:" + port}); err != nil || len(records) != 3 {
+		t.Errorf("the agent at the IPv6 portal knows %v, %v", records, err)
+	}
+	status, err := r.api.Status(t.Context())
+	if err != nil || len(status.Announcements) != 2 || status.Announcements[0].Targets != 3 || status.Announcements[1].Error != "" {
+		t.Errorf("status %+v, %v", status.Announcements, err)
+	}
+	r.edit("slp: {port", "# slp: {port")
 	await(t, "nobody answers", func() bool {
 		status, err := r.api.Status(t.Context())
 		return err == nil && len(status.Announcements) == 0
