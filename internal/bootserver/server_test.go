@@ -295,6 +295,8 @@ func TestLoadAndNewSayWhatIsWrong(t *testing.T) {
 		{"not a list", head + "targets: {name: a}\n", "serve.yaml:2: targets: it cannot be this: want a list"},
 		{"place of a disk", head + "targets:\n  - name: iqn.2026-11.com.example:disks\n    luns:\n      - number: 0\n        path: /nonexistent\n", "serve.yaml:6: targets[0].luns[0].path: "},
 		{"place of a network", target + "    access:\n      - {network: here}\n", "serve.yaml:6: targets[0].access[0].network: "},
+		{"no portal group", target + "    portalGroups: [1, 7]\n", "serve.yaml:5: targets[0].portalGroups[1]: target iqn.2026-11.com.example:disks: there is no portal group 7: "},
+		{"one secret for both", target + "    chapName: a\n    chapSecret: twelve-chars\n    reverseChapName: b\n    reverseChapSecret: twelve-chars\n", "give the target another"},
 		{"a secret's line", head + "targets:\n  - name: [iqn\n    chapSecret: twelve-chars\n", "serve.yaml:"},
 		{"bad name", strings.ReplaceAll(target, "iqn.", "qin."), "qin.2026-11"},
 	} {

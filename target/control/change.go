@@ -168,7 +168,7 @@ func (m *Manager) set(name string, change func(*Target)) error {
 	}
 	next := e.spec
 	change(&next)
-	settings, err := next.settings()
+	settings, err := m.settings(&next)
 	if err != nil {
 		return fmt.Errorf("target %s: %w", next.Name, err)
 	}

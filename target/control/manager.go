@@ -148,7 +148,7 @@ func normal(name string) string {
 func (m *Manager) open(e *entry) (err error) {
 	e.spec.Name, e.disks = normal(e.spec.Name), make(map[int]*disk)
 	spec := &e.spec
-	cfg, err := spec.settings()
+	cfg, err := m.settings(spec)
 	if err != nil {
 		return fmt.Errorf("target %s: %w", spec.Name, err)
 	}
@@ -198,6 +198,18 @@ func (c *Config) serving(base target.Config) (target.Config, error) {
 		}
 	}
 	return base, located(c.Where, err)
+}
+
+// settings makes the target server's form of a target, but for the LUNs.
+func (m *Manager) settings(t *Target) (*target.Target, error) {
+	groups := m.server.Config().PortalGroups
+	for i, tag := range t.PortalGroups {
+		if !slices.ContainsFunc(groups, func(g target.PortalGroup) bool { return g.Tag == tag }) {
+			err := fmt.Errorf("there is no portal group %d: say in iscsi.portals where it listens, and restart the server", tag)
+			return nil, inField(fmt.Sprintf("portalGroups[%d]", i), err)
+		}
+	}
+	return t.settings()
 }
 
 // shut ends the service of a target. The caller holds mu.

@@ -151,7 +151,7 @@ func (e *entry) accessOf(number int) []Rule {
 
 // change makes a target what is wanted, after shutChanged.
 func (m *Manager) change(e, want *entry) error {
-	settings, err := want.spec.settings()
+	settings, err := m.settings(&want.spec)
 	if err == nil {
 		err = m.server.SetTarget(settings)
 	}

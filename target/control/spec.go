@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/bootlun/bootlun/iscsi"
@@ -124,6 +125,8 @@ func (c *CHAP) server() (*iscsi.CHAPServer, error) {
 		return nil, inField("reverseChapName", errors.New("reverse CHAP needs CHAP: set chapName and its secret"))
 	case len(users) == 0:
 		return nil, nil
+	case slices.ContainsFunc(users, func(u iscsi.CHAPUser) bool { return u.Secret == reverse }):
+		return nil, inField("reverseChapName", errors.New("the target's CHAP secret is an initiator's too, which lets that one answer for the target: give the target another"))
 	}
 	return &iscsi.CHAPServer{Users: users, Target: iscsi.CHAPUser{Name: c.ReverseCHAPName, Secret: reverse}}, nil
 }
