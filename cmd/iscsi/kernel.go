@@ -48,15 +48,11 @@ Nobody watches over the session but the system's iscsid, once that has been rest
 		if len(cfg.Portals) > 0 {
 			return c.Misused("--portal: a session of the kernel has one portal; attach one by each for multipath")
 		}
-		nic := kernel.Interface{NetDev: *netdev}
-		if *netdev != "" { // by the address iscsid knows it again
-			i, err := net.InterfaceByName(*netdev)
-			if err != nil {
-				return fmt.Errorf("--interface %s: %w", *netdev, err)
-			}
-			nic.HWAddress = i.HardwareAddr
+		nic, err := networkCard(*netdev)
+		if err != nil {
+			return err
 		}
-		s, err := kernel.Login(ctx, kernel.Config{
+		disk, sid, err := attach(ctx, kernel.Config{
 			Initiator: cfg.Initiator, Target: cfg.Target, Portal: cfg.Portal, ISID: cfg.ISID, LUN: r.lun, CHAP: cfg.CHAP, Offer: cfg.Offer,
 			Interface: nic,
 			Timeouts:  kernel.Timeouts{Login: cfg.Timeouts.Login, Replacement: *replacement},
@@ -64,19 +60,39 @@ Nobody watches over the session but the system's iscsid, once that has been rest
 		if err != nil {
 			return err
 		}
-		wait, cancel := context.WithTimeout(ctx, r.timeout)
-		defer cancel()
-		disk, err := s.Disk(wait)
-		if err != nil {
-			return errors.Join(err, s.Logout(context.WithoutCancel(ctx)))
-		}
 		if *asJSON {
 			return cli.PrintJSON(std.Out, disk)
 		}
-		_, err = fmt.Fprintf(std.Out, "%s, %s, session %d\n", disk.Device, bytesize.Format(disk.Size), s.SID)
+		_, err = fmt.Fprintf(std.Out, "%s, %s, session %d\n", disk.Device, bytesize.Format(disk.Size), sid)
 		return err
 	}
 	return c
+}
+
+// networkCard names a network device, with the address by which iscsid knows it again; the zero value is none.
+func networkCard(device string) (kernel.Interface, error) {
+	if device == "" {
+		return kernel.Interface{}, nil
+	}
+	i, err := net.InterfaceByName(device)
+	if err != nil {
+		return kernel.Interface{}, fmt.Errorf("--interface %s: %w", device, err)
+	}
+	return kernel.Interface{NetDev: device, HWAddress: i.HardwareAddr}, nil
+}
+
+// attach makes a session that has a disk, or none.
+func attach(ctx context.Context, cfg kernel.Config) (disk kernel.Disk, sid uint32, err error) {
+	s, err := kernel.Login(ctx, cfg)
+	if err != nil {
+		return disk, 0, err
+	}
+	wait, cancel := context.WithTimeout(ctx, cfg.Timeouts.Login)
+	defer cancel()
+	if disk, err = s.Disk(wait); err != nil {
+		return disk, 0, errors.Join(err, s.Logout(context.WithoutCancel(ctx)))
+	}
+	return disk, s.SID, nil
 }
 
 func detachCommand() *cli.Command {
