@@ -12,7 +12,7 @@ import (
 )
 
 type serveCommand struct {
-	Config string `required:"" type:"existingfile" help:"YAML file that says what to serve to whom; docs/fleet.md explains it."`
+	Config string `required:"" type:"existingfile" help:"YAML file that says what to serve to whom; docs/fleet.md and docs/target.md explain it."`
 }
 
 // Run serves on the operating system's network until a signal ends it. SIGHUP has

@@ -108,14 +108,21 @@ func merge(fixed, kept []Target) ([]*entry, error) {
 			index -= len(fixed)
 		}
 		if seen[t.Name] {
-			return nil, inField(fmt.Sprintf("targets[%d].name", index), fmt.Errorf("target %s: there are two of this name", t.Name))
+			err := fmt.Errorf("target %s: there are two of this name", t.Name)
+			if isFixed { // which cannot be said of a line of the state file
+				err = inField(fmt.Sprintf("targets[%d].name", index), err)
+			}
+			return nil, err
 		}
 		seen[t.Name] = true
 		numbers := make(map[int]bool)
 		for j, l := range t.LUNs {
 			if numbers[l.Number] {
 				err := fmt.Errorf("target %s: LUN %d: there are two of this number", t.Name, l.Number)
-				return nil, inField(fmt.Sprintf("targets[%d].luns[%d].number", index, j), err)
+				if isFixed {
+					err = inField(fmt.Sprintf("targets[%d].luns[%d].number", index, j), err)
+				}
+				return nil, err
 			}
 			numbers[l.Number] = true
 		}
