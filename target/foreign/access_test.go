@@ -43,3 +43,30 @@ func TestAccessNeverWidens(t *testing.T) {
 		}
 	}
 }
+
+// TestIETAccess reads the files beside ietd.conf.
+func TestIETAccess(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"ietd.conf": "Target iqn.2026-11.com.example:a\nTarget iqn.2026-11.com.example:b\nTarget iqn.2026-11.com.example:c\n",
+		"initiators.allow": "iqn.2026-11.com.example:a 192.0.2.0/24, [2001:db8::]/32, ^iqn\\.2026-11\\.com\\.example:n.*$\n" +
+			"iqn.2026-11.com.example:c iqn\\.2026-11\\.com\\.(a|b)\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := foreign.Read(filepath.Join(dir, "ietd.conf"), foreign.Auto, "")
+	if err != nil || len(r.Targets) != 3 {
+		t.Fatalf("%v, %v", r, err)
+	}
+	a := r.Targets[0]
+	if want := []control.Rule{{Network: "192.0.2.0/24"}, {Network: "2001:db8::/32"}}; !reflect.DeepEqual(a.Access, want) {
+		t.Errorf("access %v, want %v", a.Access, want)
+	}
+	for i, want := range []string{"iqn.2026-11.com.example:n*", "nobody", "nobody"} {
+		if got := r.Targets[i].AllowedInitiators; len(got) != 1 || got[0] != want {
+			t.Errorf("%s allows %q, want %s", r.Targets[i].Name, got, want)
+		}
+	}
+}

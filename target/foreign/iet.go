@@ -120,8 +120,15 @@ func (r *reader) ietAccess(dir string, all []targetLine) error {
 		if err != nil {
 			return err
 		}
+		listed := make(map[*control.Target]bool)
 		for _, s := range lines {
-			r.ietRule(s, name, all, denied)
+			r.ietRule(s, name, all, denied, listed)
+		}
+		for _, t := range all {
+			if strings.HasSuffix(name, ".allow") && !listed[t.Target] {
+				r.at(&statement{file: path, line: 1}, "%s is not in this file, which lets nobody in", t.Name)
+				denied[t.Target] = true
+			}
 		}
 	}
 	for t := range denied { // to some: whom the other files let in may be among them
@@ -131,12 +138,13 @@ func (r *reader) ietAccess(dir string, all []targetLine) error {
 }
 
 // ietRule applies "TARGET|ALL who, who".
-func (r *reader) ietRule(s *statement, file string, all []targetLine, denied map[*control.Target]bool) {
+func (r *reader) ietRule(s *statement, file string, all []targetLine, denied, listed map[*control.Target]bool) {
 	who := strings.FieldsFunc(strings.Join(s.words[1:], ","), func(c rune) bool { return c == ',' })
 	for _, t := range all {
 		if s.words[0] != "ALL" && !strings.EqualFold(s.words[0], t.Name) {
 			continue
 		}
+		listed[t.Target] = true
 		for _, w := range who {
 			switch {
 			case file == "targets.allow" && w != "ALL":
@@ -147,8 +155,19 @@ func (r *reader) ietRule(s *statement, file string, all []targetLine, denied map
 				r.at(s, "%s is denied to %s, which is not carried over: list those that are allowed", t.Name, w)
 				denied[t.Target] = true
 			default:
-				r.allow(t.Target, s, w)
+				r.allow(t.Target, s, ietName(w))
 			}
 		}
 	}
+}
+
+// ietName makes a pattern of ours of a regular expression for names, if it is one that
+// says no more than a pattern can. Ours matches the whole name.
+func ietName(expr string) string {
+	name := strings.TrimSuffix(strings.TrimPrefix(expr, "^"), "$")
+	name = strings.NewReplacer(`\.`, ".", ".*", "*").Replace(name)
+	if !strings.HasPrefix(name, "iqn.") || strings.ContainsAny(name, `\^$+?()[]{}|`) {
+		return expr
+	}
+	return name
 }
