@@ -9,8 +9,9 @@
 // line out of the machine's memory and returns them as a [Handoff].
 //
 // Start reading at machine.go. firmware.go is what lies in memory, disk.go and
-// edd.go are int 13h, video.go, keyboard.go and system.go the other services,
-// ports.go and timer.go the devices, handoff.go how a kernel is recognised.
+// edd.go are int 13h, eltorito.go how CD-ROMs boot, video.go, keyboard.go and
+// system.go the other services, ports.go, serial.go and timer.go the devices,
+// handoff.go and multiboot.go how a kernel is recognised.
 //
 // Interrupt vectors point into read-only memory, where an instruction that no
 // processor has calls Go; the service reads and changes the caller's registers,
@@ -20,11 +21,10 @@
 //
 // # Limits
 //
-// Nothing of this is in the boot path yet: the image neither runs it nor hands a
-// Handoff to kexec. It starts Linux alone, by the 32-bit or the 16-bit entry of
-// the boot protocol. Multiboot kernels are recognised and refused. There is one
-// disk, no CD-ROM (El Torito), no graphics, no PCI BIOS, no serial input, and no
-// iBFT in memory yet. What the processor lacks is said in package x86.
+// There is no graphics and no PCI BIOS; a CD-ROM's boot image must not pretend to
+// be a floppy or a hard disk. What is no Linux is caught if it starts by multiboot,
+// and else named when it has failed. What the processor lacks is said in package
+// x86.
 //
 // A kernel caught at its 32-bit entry has in its setup the header alone, since
 // that is all the loader keeps; in the header, the fields that a loader fills in

@@ -119,8 +119,10 @@ func (m *machine) serial(r regs) error {
 	return nil
 }
 
-// receiveTimeout is how long int 14h waits for a byte.
-const receiveTimeout = time.Second
+const (
+	receiveTimeout = time.Second // how long int 14h waits for a byte
+	pollSteps      = 50          // what each look costs meanwhile
+)
 
 func (m *machine) receiveSerial(r regs) error {
 	end := m.clock.now(m) + receiveTimeout
@@ -129,6 +131,7 @@ func (m *machine) receiveSerial(r regs) error {
 			r.setAH(0x80)
 			return nil
 		}
+		m.cpu.Charge(pollSteps)
 		if err := m.clock.pass(m, pollTime); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@
 //   - cpu.go runs blocks. block.go decodes a run of instructions once and keeps
 //     it until somebody writes to where it came from. A block in a cache costs an
 //     indirect call for each instruction.
+//   - copyloop.go recognises loops that copy or fill memory, and does them at once.
 //   - decode.go reads an instruction into an inst; table.go and controltable.go
 //     are the opcode maps, in Intel's notation for operands, which also serve
 //     disasm.go.
