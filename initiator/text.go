@@ -27,7 +27,9 @@ type textPart struct {
 // Negotiate sends text to the target in the midst of a session (RFC 7143, 11.10), such
 // as a vendor's X- keys or SendTargets with no value, and returns the target's
 // answer. How long the segments are that each side takes is negotiated beside it, as
-// is when a target asks for it. The error wraps *RejectError if the target refuses.
+// is when a target asks for it. The error wraps *RejectError if the target refuses;
+// some close the connection, as tgt does at the text and istgt, which counts it as a
+// command though it is immediate, at the next command.
 func (s *Session) Negotiate(ctx context.Context, ask iscsi.Text) (iscsi.Text, error) {
 	n, err := s.nexus(ctx)
 	if err == nil {
