@@ -30,11 +30,11 @@
 // target sends for a command lands in the slice of the command's caller. A call that
 // has its connection to itself, with a context that cannot end, reads its answer
 // itself instead, as ReadAt and WriteAt do: that takes half the time. One goroutine
-// answers the target's pings and sends what else is not a call's. One watches for
-// sends that hang, and sends our own pings. With Recovery one waits for the
-// connection's loss. Everything else is done by the goroutine that called: it sends
-// its commands as the target's command window allows, each by the connection with the
-// fewest in flight, and the data that the target asks for.
+// sends pings, answers to the target's, and what else is not a call's. One watches for
+// sends that hang and for silence. With Recovery one waits for the session's loss.
+// Everything else is done by the goroutine that called: it sends its commands as the
+// target's command window allows, each by the connection with the fewest in flight,
+// and the data that the target asks for.
 //
 // A large request is cut to what the target takes at once and several of its
 // pieces are in flight together. Small requests gain from several goroutines.
