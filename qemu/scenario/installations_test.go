@@ -180,7 +180,7 @@ var installedUp = regexp.MustCompile(`^[^\[]* ttyS0\s*$`)
 // Installations that the distribution's own tools have made boot by their own
 // kernels. With -update, what was seen goes into the documentation.
 func TestInstallations(t *testing.T) {
-	if os.Getenv("BOOTLUN_TEST_INSTALLATIONS") == "" {
+	if os.Getenv(installationsEnable) == "" {
 		t.Skip("SKIP: takes an hour: make test-installations")
 	}
 	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "grub-mkimage")
