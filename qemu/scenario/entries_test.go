@@ -173,7 +173,7 @@ func TestOwnKernelNextEntry(t *testing.T) {
 			t.Errorf("no line of the console matches %q", want)
 		}
 	}
-	if reasons := regexp.MustCompile(`connection over.*`).FindAllString(log.String(), -1); len(reasons) != 1 || !strings.Contains(reasons[0], "logged out") {
+	if reasons := regexp.MustCompile(`session over.*`).FindAllString(log.String(), -1); len(reasons) != 1 || !strings.Contains(reasons[0], "logged out") {
 		t.Errorf("the target's log says of sessions that ended %q, want one that logged out", reasons)
 	}
 	if os.Getenv(installationsEnable) == "" {
