@@ -19,8 +19,8 @@
 // # How it works
 //
 // A connection (conn.go) has one goroutine: on Linux and TCP a coroutine of an
-// event loop (loop_linux.go, link_linux.go), once it has logged in. It logs the
-// initiator in (login.go), which makes a session (session.go) or adds the
+// event loop (loop_linux.go, crew_linux.go, link_linux.go), once it has logged in.
+// It logs the initiator in (login.go), which makes a session (session.go) or adds the
 // connection to one (connections.go), and then reads requests (request.go), puts
 // them in the order of their CmdSN (window.go), and carries them out. A SCSI
 // command is a task (task.go); data that a write needs arrives by the rules of
