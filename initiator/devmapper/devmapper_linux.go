@@ -30,6 +30,8 @@ const (
 	specTypeSize = 16
 
 	flagBufferFull = 1 << 8
+	flagSkipLockFS = 1 << 10
+	flagNoFlush    = 1 << 11
 )
 
 // Commands, by their numbers.
@@ -70,19 +72,29 @@ func (m *Mapper) Create(name, uuid string, targets ...Target) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := m.Replace(name, targets...); err != nil {
+		return "", errors.Join(fmt.Errorf("map %s: %w", name, err), m.Remove(name))
+	}
+	return fmt.Sprintf("dm-%d", unix.Minor(binary.NativeEndian.Uint64(dev[devAt:]))), nil
+}
+
+// Replace gives a device a new table. The device may be in use, and I/O that waits goes on by the new one: nothing is flushed, and
+// no file system is asked to hold still.
+func (m *Mapper) Replace(name string, targets ...Target) error {
 	var table []byte
 	var lines []string
 	for _, t := range targets {
 		table = append(table, encodeTarget(t)...)
 		lines = append(lines, t.Type+" "+t.Params)
 	}
-	if _, err = m.call(cmdTableLoad, name, "", uint32(len(targets)), table); err == nil {
+	_, err := m.call(cmdTableLoad, name, "", uint32(len(targets)), table)
+	if err == nil {
 		_, err = m.call(cmdSuspend, name, "", 0, nil)
 	}
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("map %s to %q: %w", name, lines, err), m.Remove(name))
+		return fmt.Errorf("%w: %q", err, lines)
 	}
-	return fmt.Sprintf("dm-%d", unix.Minor(binary.NativeEndian.Uint64(dev[devAt:]))), nil
+	return nil
 }
 
 // Remove takes a device away. It must not be in use.
@@ -133,6 +145,9 @@ func (m *Mapper) call(cmd uint, name, uuid string, count uint32, data []byte) ([
 	ne.PutUint32(b[dataSizeAt:], uint32(len(b)))
 	ne.PutUint32(b[dataStartAt:], headerSize)
 	ne.PutUint32(b[countAt:], count)
+	if cmd == cmdSuspend {
+		ne.PutUint32(b[flagsAt:], flagSkipLockFS|flagNoFlush)
+	}
 	copy(b[nameAt:], name)
 	copy(b[uuidAt:], uuid)
 	copy(b[headerSize:], data)

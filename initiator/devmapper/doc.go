@@ -2,7 +2,7 @@
 // one device, to see how the paths are, and to give the disk's partitions devices of their own.
 //
 //	m, err := devmapper.Open("/dev/mapper/control")
-//	device, err := m.Create("root", "bootlun-naa.6001405…", devmapper.Multipath(sectors, []string{"8:0", "8:16"}))
+//	device, err := m.Create("root", "bootlun-naa.6001405…", devmapper.Multipath(sectors, "", [][]string{{"8:0", "8:16"}}))
 //	paths, err := m.Paths("root")
 //	err = m.Message("root", "reinstate_path 8:0")
 //

@@ -8,14 +8,25 @@ import (
 	"strings"
 )
 
-// Multipath maps a disk of that many sectors to all its paths, each a block device as "major:minor". I/O goes by the path that
-// is expected to be done with it first; what a path fails goes by another, and waits while there is none.
-func Multipath(sectors uint64, paths []string) Target {
-	// Features, no hardware handler, one group of paths with its selector, and for each path how much I/O before the selector is
-	// asked again (Linux, Documentation/admin-guide/device-mapper).
-	params := fmt.Sprintf("1 queue_if_no_path 0 1 1 service-time 0 %d 1", len(paths))
-	for _, p := range paths {
-		params += " " + p + " 1"
+// ALUA is the hardware handler of disks whose paths differ in how good they are (SPC-4, 5.15). The kernel needs scsi_dh_alua for it.
+const ALUA = "alua"
+
+// Multipath maps a disk of that many sectors to all its paths, each a block device as "major:minor", in groups of equally good
+// ones, the best first. I/O goes by the group's path that is expected to be done with it first; what a path fails goes by another,
+// of the next group when none of this one is left, and waits while there is none. The handler is [ALUA], or empty for none.
+func Multipath(sectors uint64, handler string, groups [][]string) Target {
+	// Features, hardware handler, number of groups and the first one to use; for each its selector, and for each path how much
+	// I/O before the selector is asked again (Linux, Documentation/admin-guide/device-mapper).
+	params := "1 queue_if_no_path 0"
+	if handler != "" {
+		params = "1 queue_if_no_path 1 " + handler
+	}
+	params += fmt.Sprintf(" %d 1", len(groups))
+	for _, g := range groups {
+		params += fmt.Sprintf(" service-time 0 %d 1", len(g))
+		for _, p := range g {
+			params += " " + p + " 1"
+		}
 	}
 	return Target{Length: sectors, Type: "multipath", Params: params}
 }

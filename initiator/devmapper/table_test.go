@@ -9,10 +9,18 @@ import (
 )
 
 func TestMultipathTable(t *testing.T) {
-	got := Multipath(2048, []string{"8:0", "8:16"})
-	want := Target{Length: 2048, Type: "multipath", Params: "1 queue_if_no_path 0 1 1 service-time 0 2 1 8:0 1 8:16 1"}
-	if got != want {
-		t.Errorf("table %+v, want %+v", got, want)
+	for _, tt := range []struct {
+		handler string
+		groups  [][]string
+		want    string
+	}{
+		{"", [][]string{{"8:0", "8:16"}}, "1 queue_if_no_path 0 1 1 service-time 0 2 1 8:0 1 8:16 1"},
+		{ALUA, [][]string{{"8:16"}, {"8:0"}}, "1 queue_if_no_path 1 alua 2 1 service-time 0 1 1 8:16 1 service-time 0 1 1 8:0 1"},
+	} {
+		want := Target{Length: 2048, Type: "multipath", Params: tt.want}
+		if got := Multipath(2048, tt.handler, tt.groups); got != want {
+			t.Errorf("table %+v, want %+v", got, want)
+		}
 	}
 }
 

@@ -43,13 +43,18 @@ func waitDisk(ctx context.Context, m *machine) (string, error) {
 		}
 	}
 	m.disk = disks[0]
-	if len(disks) == 1 {
-		return fmt.Sprintf("%s, %d MiB", m.disk.Device, m.disk.Size>>20), nil
+	alone := fmt.Sprintf("%s, %d MiB", m.disk.Device, m.disk.Size>>20)
+	// With a path that may come later the disk needs a device that can take it.
+	if len(disks) == 1 && (len(m.missing) == 0 || !hasNAA(disks[0])) {
+		return alone, nil
 	}
-	if err := m.assemble(ctx, disks); err != nil {
+	if err := m.assemble(ctx, disks); err != nil && len(disks) == 1 {
+		m.log.Warn("no path can be added later", "error", err)
+		return alone, nil
+	} else if err != nil {
 		return "", permanentError{err}
 	}
-	return fmt.Sprintf("%s, %d MiB, by %d paths", m.disk.Device, m.disk.Size>>20, len(disks)), nil
+	return fmt.Sprintf("%s, %d MiB, by %d of %d paths", m.disk.Device, m.disk.Size>>20, len(disks), len(disks)+len(m.missing)), nil
 }
 
 // wwid is what the kernel knows of a disk's identity (VPD page 0x83), such as "naa.6001405…".
@@ -63,14 +68,19 @@ func wwid(disk string) string {
 
 // sameDisk goes by an NAA identifier: other kinds are not always unique.
 func sameDisk(a, b kernel.Disk) bool {
-	id := wwid(a.Name)
-	return strings.HasPrefix(id, "naa.") && id == wwid(b.Name) && a.Size == b.Size
+	return hasNAA(a) && wwid(a.Name) == wwid(b.Name) && a.Size == b.Size
 }
+
+func hasNAA(d kernel.Disk) bool { return strings.HasPrefix(wwid(d.Name), "naa.") }
 
 // multipathDisk is the root's disk where it has several paths.
 type multipathDisk struct {
-	Name  string            // device-mapper's
-	Paths map[string]string // names of the paths' disks, such as "sda", by their numbers, such as "8:0"
+	Name    string // device-mapper's
+	WWID    string
+	Sectors uint64            // of 512 bytes
+	Paths   map[string]string // names of the paths' disks, such as "sda", by their numbers, such as "8:0"
+	Groups  [][]string        // the paths' numbers, as the device was made
+	Missing []keptSession     // those by which nobody was there
 }
 
 // What the devices of the root's disk are called, and how their UUIDs begin: multipathd takes up only maps whose own is "mpath-",
@@ -87,7 +97,7 @@ const failover = 5 * time.Second
 
 // assemble puts the paths under one device, and makes devices of its partitions in place of those of the paths.
 func (m *machine) assemble(ctx context.Context, disks []kernel.Disk) error {
-	for _, module := range []string{"dm_mod", "dm_multipath", "dm_service_time"} {
+	for _, module := range []string{"dm_mod", "dm_multipath", "dm_service_time", "scsi_dh_alua"} {
 		if err := m.loadModule(ctx, module); err != nil {
 			return err
 		}
@@ -97,24 +107,23 @@ func (m *machine) assemble(ctx context.Context, disks []kernel.Disk) error {
 		return err
 	}
 	defer mapper.Close()
-	shared := &multipathDisk{Name: mapName, Paths: make(map[string]string)}
-	var numbers []string
+	shared := &multipathDisk{Name: mapName, WWID: wwid(disks[0].Name), Sectors: uint64(disks[0].Size / 512), Paths: make(map[string]string)}
 	for _, d := range disks {
-		number, err := os.ReadFile(filepath.Join("/sys/block", d.Name, "dev"))
+		number, err := blockNumber(d.Name)
 		if err != nil {
 			return err
 		}
-		n := strings.TrimSpace(string(number))
-		shared.Paths[n] = d.Name
-		numbers = append(numbers, n)
+		shared.Paths[number] = d.Name
+	}
+	shared.Groups = shared.groups(pathRank)
+	name, err := mapper.Create(mapName, uuidMap+shared.WWID, shared.table(shared.Groups))
+	if err != nil {
+		return err
+	}
+	for _, d := range disks {
 		if err := hidePartitions(d.Device); err != nil {
 			m.log.Warn("the partitions of a path stay visible", "disk", d.Name, "error", err)
 		}
-	}
-	id := wwid(disks[0].Name)
-	name, err := mapper.Create(mapName, uuidMap+id, devmapper.Multipath(uint64(disks[0].Size/512), numbers))
-	if err != nil {
-		return err
 	}
 	m.disk = kernel.Disk{Name: name, Device: "/dev/" + name, Size: disks[0].Size, SectorSize: disks[0].SectorSize}
 	m.shared = shared
@@ -125,7 +134,11 @@ func (m *machine) assemble(ctx context.Context, disks []kernel.Disk) error {
 			return err
 		}
 	}
-	return m.mapPartitions(mapper, id)
+	for _, c := range m.missing {
+		c.Timeouts.Replacement = failover
+		shared.Missing = append(shared.Missing, m.keptSession(c))
+	}
+	return m.mapPartitions(mapper, shared.WWID)
 }
 
 // mapPartitions makes the devices that the kernel makes of other disks' partitions by itself, under the names that it would have

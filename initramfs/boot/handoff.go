@@ -47,6 +47,7 @@ func (m *machine) handOff(c console) error {
 	if err := m.tellNetwork(); err != nil {
 		m.log.Warn("tell the installed system's network managers", "error", err)
 	}
+	m.awaitKeeper()
 	c.result(Result{Step: m.handoff.String(), Took: uptime(), Detail: "after the kernel's start; the LUN's own system takes over"})
 	return &StepError{
 		Step: m.handoff.String(), Remedy: "name the program with init=",

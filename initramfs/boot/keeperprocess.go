@@ -3,7 +3,6 @@ package boot
 import (
 	"bytes"
 	"context"
-	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,12 +51,15 @@ func RunKeeper(ctx context.Context, in io.ReadCloser, out io.WriteCloser) error 
 type keeperProcess struct {
 	order order
 	log   *slog.Logger
+
+	mu     sync.Mutex
+	states [][]kernel.KeptState // of each kernel.Keep
 }
 
 // prepareKeeper reads the order and makes the process one that no disk can stop.
 func prepareKeeper(in io.Reader) (*keeperProcess, error) {
 	k := new(keeperProcess)
-	if err := gob.NewDecoder(in).Decode(&k.order); err != nil {
+	if err := json.NewDecoder(in).Decode(&k.order); err != nil {
 		return nil, fmt.Errorf("read the order: %w", err)
 	}
 	if err := moveIn(); err != nil {
@@ -81,35 +85,54 @@ func prepareKeeper(in io.Reader) (*keeperProcess, error) {
 }
 
 func (k *keeperProcess) run(ctx context.Context) error {
-	cfg := kernel.KeeperConfig{Logger: k.log, Changed: k.tell}
-	var states []kernel.KeptState
-	for _, s := range k.order.Sessions {
-		cfg.Sessions = append(cfg.Sessions, s.kept())
-		states = append(states, kernel.KeptState{SID: s.SID, Target: s.Target, Portal: s.Portal, State: "LOGGED_IN"})
-	}
-	k.tell(states)
-	k.log.Info("the keeper is at work and in charge, until an iscsid takes over", "pid", os.Getpid(), "sessions", len(cfg.Sessions))
+	k.log.Info("the keeper is at work and in charge, until an iscsid takes over", "pid", os.Getpid(), "sessions", len(k.order.Sessions))
 	ctx, cancel := context.WithCancel(ctx)
 	var others sync.WaitGroup
+	others.Go(func() { k.settle() })
 	for _, l := range k.order.Leases {
 		others.Go(func() { l.keep(ctx, k.log) })
 	}
 	if k.order.Multipath != nil {
-		others.Go(func() { k.order.Multipath.keep(ctx, k.log) })
+		others.Go(func() {
+			k.order.Multipath.keep(ctx, k.log, func(ctx context.Context, s kernel.Kept) { k.keep(ctx, s) })
+		})
 	}
-	err := kernel.Keep(ctx, cfg)
+	var sessions []kernel.Kept
+	for _, s := range k.order.Sessions {
+		sessions = append(sessions, s.kept())
+	}
+	err := k.keep(ctx, sessions...)
 	cancel()
 	others.Wait()
 	k.log.Info("the keeper ends", "err", err)
 	return err
 }
 
+// keep is kernel.Keep, of whose sessions others are told.
+func (k *keeperProcess) keep(ctx context.Context, sessions ...kernel.Kept) error {
+	var states []kernel.KeptState
+	for _, s := range sessions {
+		states = append(states, kernel.KeptState{SID: s.SID, Target: s.Config.Target, Portal: s.Config.Portal, State: "LOGGED_IN"})
+	}
+	k.mu.Lock()
+	slot := len(k.states)
+	k.states = append(k.states, nil)
+	k.mu.Unlock()
+	k.tell(slot, states)
+	return kernel.Keep(ctx, kernel.KeeperConfig{
+		Sessions: sessions, Logger: k.log, Changed: func(states []kernel.KeptState) { k.tell(slot, states) },
+	})
+}
+
 // tell leaves the sessions' states where others can read them.
-func (k *keeperProcess) tell(states []kernel.KeptState) {
+func (k *keeperProcess) tell(slot int, states []kernel.KeptState) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.states[slot] = states
 	status := struct {
 		PID      int                `json:"pid"`
 		Sessions []kernel.KeptState `json:"sessions"`
-	}{os.Getpid(), states}
+	}{os.Getpid(), slices.Concat(k.states...)}
 	text, err := json.MarshalIndent(status, "", "  ")
 	if err == nil {
 		err = replaceFile(keeperStatus, append(text, '\n'))
@@ -164,14 +187,52 @@ func harden() error {
 	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_IO_FLUSHER, 1, 0, 0, 0, 0); errno != 0 {
 		return fmt.Errorf("PR_SET_IO_FLUSHER: %w", errno)
 	}
-	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0); err != nil {
-		return err
+	for file, text := range map[string]string{"/proc/self/oom_score_adj": "-1000", "/proc/self/comm": "bootlun-keeper"} {
+		if err := os.WriteFile(file, []byte(text), 0); err != nil {
+			return err
+		}
 	}
 	// On fault: Go reserves far more than it ever uses.
 	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT); err != nil {
 		return fmt.Errorf("lock the memory: %w", err)
 	}
-	return lockProgram()
+	return nil
+}
+
+// settle does what has time until the machine has nothing more urgent to do: nobody is to wait for it in a boot. Until it is done
+// the program's file is in memory all the same, the initramfs's; only swap space could take it from there.
+func (k *keeperProcess) settle() {
+	runtime.LockOSThread() // the thread ends with the goroutine, and its priority with it
+	if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 19); err != nil {
+		k.log.Warn("work in the background", "err", err)
+	}
+	if err := lockProgram(); err != nil {
+		k.log.Warn("the keeper's program is not locked in memory", "err", err)
+	}
+	if err := copyProgram("/proc/self/exe", shutdownProgram); err != nil {
+		k.log.Warn("nobody unmounts the root and logs out at the machine's end", "err", err)
+	}
+}
+
+// copyProgram puts a program where it can be executed.
+func copyProgram(from, to string) (err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	if err = errors.Join(err, out.Close()); err != nil {
+		return err
+	}
+	return os.Rename(to+".new", to)
 }
 
 // lockProgram brings in and locks the program's own text and data, which so far are locked only where they have been used.
@@ -181,9 +242,9 @@ func lockProgram() error {
 		return err
 	}
 	for line := range strings.Lines(string(maps)) {
-		// "00400000-0080c000 r-xp 00000000 00:15 37  /run/initramfs/shutdown": proc(5).
+		// "00400000-0080c000 r-xp 00000000 00:02 37  /bin/bootlun-init": proc(5). What is of no file has no inode.
 		f := strings.Fields(line)
-		if len(f) < 6 || !strings.HasPrefix(f[5], "/") || f[1][0] != 'r' {
+		if len(f) < 5 || f[4] == "0" || f[1][0] != 'r' {
 			continue
 		}
 		from, to, _ := strings.Cut(f[0], "-")

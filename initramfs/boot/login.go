@@ -57,7 +57,7 @@ func pathNICs(paths []ibft.Path) []*ibft.NIC {
 const otherPaths = 3 * time.Second
 
 // logIn gives the kernel a session by each path of the table. One is enough; those that are not there in a moment after it are
-// left behind.
+// left to the keeper.
 func logIn(ctx context.Context, m *machine) (string, error) {
 	type result struct {
 		at   int
@@ -86,10 +86,12 @@ func logIn(ctx context.Context, m *machine) (string, error) {
 		stop := time.AfterFunc(otherPaths, cancel)
 		defer stop.Stop()
 	}
-	m.paths = nil
+	m.paths, m.missing = nil, nil
 	for _, r := range all {
 		if r.err == nil {
 			m.paths = append(m.paths, r.path)
+		} else {
+			m.missing = append(m.missing, r.path.config)
 		}
 	}
 	if len(m.paths) == 0 {

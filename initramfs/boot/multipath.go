@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -15,14 +16,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bootlun/bootlun/initiator/devmapper"
+	"github.com/bootlun/bootlun/initiator/kernel"
 )
 
 // pathLook is how often the keeper looks at paths. The kernel takes a path out of use by itself; it is the return that somebody
 // has to find out.
 const pathLook = 2 * time.Second
 
-// keep reads by paths that have failed, and puts those that answer back into use, until ctx ends.
-func (d *multipathDisk) keep(ctx context.Context, log *slog.Logger) {
+// stateLook is how often it has the kernel ask targets anew for the ALUA states of paths that are not used: by those that are,
+// targets tell of changes themselves.
+const stateLook = 10 * time.Second
+
+// keep reads by paths that have failed, and puts those that answer back into use, sorts paths by how good they are, and looks for
+// those that are missing, until ctx ends. Sessions of paths that come are given to keep, which returns when they end.
+func (d *multipathDisk) keep(ctx context.Context, log *slog.Logger, keep func(context.Context, kernel.Kept)) {
 	mapper, err := devmapper.Open(mapperDev)
 	if err != nil {
 		log.Error("nobody puts paths back into use", "err", err)
@@ -31,15 +38,24 @@ func (d *multipathDisk) keep(ctx context.Context, log *slog.Logger) {
 	defer mapper.Close()
 	var checks sync.WaitGroup
 	defer checks.Wait()
-	w := &pathWatch{disk: d, mapper: mapper, log: log, failed: make(map[string]bool), checking: make(map[string]bool)}
-	look := time.NewTicker(pathLook)
+	w := &pathWatch{
+		disk: d, mapper: mapper, log: log, keep: keep,
+		groups: d.Groups, failed: make(map[string]bool), checking: make(map[string]bool),
+	}
+	for _, s := range d.Missing {
+		checks.Go(func() { w.seek(ctx, s) })
+	}
+	look, states := time.NewTicker(pathLook), time.NewTicker(stateLook)
 	defer look.Stop()
+	defer states.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-look.C:
 			w.look(&checks)
+		case <-states.C:
+			w.askStates(&checks)
 		}
 	}
 }
@@ -49,20 +65,23 @@ type pathWatch struct {
 	disk   *multipathDisk
 	mapper *devmapper.Mapper
 	log    *slog.Logger
+	keep   func(context.Context, kernel.Kept)
 	failed map[string]bool // as told of
 
-	mu       sync.Mutex
+	mu       sync.Mutex      // of these, and of disk.Paths
+	groups   [][]string      // as the kernel has them
 	checking map[string]bool // a read by the path is under way
 }
 
 func (w *pathWatch) look(checks *sync.WaitGroup) {
+	w.sort()
 	paths, err := w.mapper.Paths(w.disk.Name)
 	if err != nil {
 		w.log.Warn("cannot see how the paths are", "err", err)
 		return
 	}
 	for _, p := range paths {
-		name := w.disk.Paths[p.Device]
+		name := w.name(p.Device)
 		if p.Failed != w.failed[p.Device] {
 			w.failed[p.Device] = p.Failed
 			if p.Failed {
@@ -70,9 +89,62 @@ func (w *pathWatch) look(checks *sync.WaitGroup) {
 			}
 		}
 		if p.Failed && w.begin(p.Device) {
-			checks.Go(func() { w.check(p.Device, name) })
+			checks.Go(func() {
+				defer w.end(p.Device)
+				w.check(p.Device, name)
+			})
 		}
 	}
+}
+
+// askStates has the kernel ask about the paths of all groups but the best one.
+func (w *pathWatch) askStates(checks *sync.WaitGroup) {
+	w.mu.Lock()
+	var idle []string
+	for _, g := range w.groups[min(1, len(w.groups)):] {
+		idle = append(idle, g...)
+	}
+	w.mu.Unlock()
+	for _, device := range idle {
+		if w.begin(device) {
+			checks.Go(func() {
+				defer w.end(device)
+				if err := writeAttribute(w.name(device), "rescan", "1"); err != nil {
+					w.log.Warn("ask for a path's state", "path", w.name(device), "err", err)
+				}
+			})
+		}
+	}
+}
+
+// sort puts the paths into other groups if some have become better or worse.
+func (w *pathWatch) sort() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if reflect.DeepEqual(w.disk.groups(pathRank), w.groups) {
+		return
+	}
+	if err := w.regroup(); err != nil {
+		w.log.Warn("the paths cannot be sorted anew", "err", err)
+	}
+}
+
+// regroup gives the device a table of the paths as they are now. The caller holds w.mu.
+func (w *pathWatch) regroup() error {
+	groups := w.disk.groups(pathRank)
+	if err := w.mapper.Replace(w.disk.Name, w.disk.table(groups)); err != nil {
+		return err
+	}
+	w.groups = groups
+	w.log.Warn("the paths of the disk, the best first", "groups", groups)
+	return nil
+}
+
+// name is the name of a path's disk.
+func (w *pathWatch) name(device string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.disk.Paths[device]
 }
 
 // begin notes that a path is being checked, unless it is already: a read by a path that has just lost its connection waits.
@@ -86,13 +158,15 @@ func (w *pathWatch) begin(device string) bool {
 	return true
 }
 
+// end is the end of what begin began.
+func (w *pathWatch) end(device string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.checking, device)
+}
+
 // check reads by a path, and puts it back into use if that works.
 func (w *pathWatch) check(device, name string) {
-	defer func() {
-		w.mu.Lock()
-		delete(w.checking, device)
-		w.mu.Unlock()
-	}()
 	if err := readFirst("/dev/" + name); err != nil {
 		return
 	}
@@ -101,6 +175,10 @@ func (w *pathWatch) check(device, name string) {
 		return
 	}
 	w.log.Warn("a path of the disk is back in use", "path", name)
+	// The kernel stays with a worse group for as long as that works.
+	if err := w.mapper.Message(w.disk.Name, "switch_group 1"); err != nil {
+		w.log.Warn("go back to the best paths", "err", err)
+	}
 }
 
 // readFirst reads the start of a disk, from the disk and not from memory.

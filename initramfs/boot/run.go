@@ -28,8 +28,10 @@ type machine struct {
 	netDevs map[uint8]string // network device by the NIC's index in the table
 	leases  []keptLease      // for the keeper to renew
 	paths   []sessionPath    // those logged in to
+	missing []kernel.Config  // of paths by which nobody was there
 	disk    kernel.Disk
 	shared  *multipathDisk // what disk is of, if there are several paths to it
+	keeper  *keeperChild   // nil if there is none
 	handoff bootloader.Handoff
 	own     ownKernel // of HandoffKexec; HandoffBootSector uses the session
 	began   time.Time // when our init began

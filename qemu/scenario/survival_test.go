@@ -13,6 +13,7 @@ import (
 
 	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/qemu"
+	"github.com/bootlun/bootlun/scsi"
 	"github.com/bootlun/bootlun/target"
 )
 
@@ -38,7 +39,7 @@ type survivor struct {
 }
 
 // Each pass of fio writes a file anew in random order, with checksums, and reads it back.
-const fioLoop = `(while [ ! -e /run/stop ]; do fio --name=pass --filename=/root/fio.data --size=4m --rw=randwrite --bs=4k ` +
+const fioLoop = `(while [ ! -e /run/stop ]; do fio --name=pass --filename=/root/fio.data --size=2m --rw=randwrite --bs=4k ` +
 	`--direct=1 --fsync=64 --ioengine=libaio --iodepth=4 --verify=crc32c --verify_fatal=1 --output=/run/fio.out || { echo fio failed >>/run/failed; break; }; ` +
 	`echo pass >>/run/passes; done) </dev/null >/dev/null 2>&1 & true`
 
@@ -96,26 +97,36 @@ func (g *survivor) outlasts(length time.Duration) {
 			g.t.Fatalf("link cut for %v: nothing for three minutes\n%s", length, strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
 		}
 	}
-	g.passes()
+	g.flows()
+}
+
+// flows waits until the target has given some answers more. What fio reads and writes between two faults is verified by its next
+// pass, which is waited for once after many of them.
+func (g *survivor) flows() {
+	g.t.Helper()
+	deadline := time.After(3 * time.Minute)
+	for range 30 {
+		select {
+		case <-g.shelf.words:
+		case <-deadline:
+			g.t.Fatalf("no I/O for three minutes\n%s", strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
+		}
+	}
 }
 
 // survives does harm, has the harm mended, waits for the session and goes on with a disk that works.
 func (g *survivor) survives(what string, harm, mend func()) {
 	g.t.Helper()
 	g.returns(what, harm, mend)
-	g.passes()
+	g.flows()
 }
 
 // restarts has a portal's server killed and started again and again, always in the middle of I/O.
 func (g *survivor) restarts(who string, p *portal, times int) {
 	g.t.Helper()
 	for i := range times {
-		g.returns(fmt.Sprintf("%s in charge: server killed and started, %d", who, i+1), p.kill, p.start)
-		for range 20 {
-			<-g.shelf.words
-		}
+		g.survives(fmt.Sprintf("%s in charge: server killed and started, %d", who, i+1), p.kill, p.start)
 	}
-	g.passes()
 }
 
 // returns does harm, has the harm mended, and waits for the session, which says how long it took.
@@ -159,27 +170,66 @@ func (g *survivor) unharmed() {
 // keeperInCharge has systemd leave out iscsid.
 const keeperInCharge = "systemd.mask=iscsid.service systemd.mask=iscsid.socket systemd.mask=open-iscsi.service"
 
-// A Debian root survives what its target does, with the keeper in charge of its session.
+// A Debian root survives what its target does, first with its own iscsid in charge of the session, then with the keeper, which
+// takes over when iscsid ends.
 func TestSurvival(t *testing.T) {
 	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "grub-mkimage")
 	s := newShelf(t, workbenchRoot(t), 2)
-	g := bootSurvivor(t, s, 1, keeperInCharge)
-	t.Log(strings.Join(g.run("cat /run/bootlun/keeper.json; cat /sys/class/iscsi_session/session*/recovery_tmo"), "\n"))
+	g := bootSurvivor(t, s, 1, "")
 	g.load()
+	g.hasName(s.portals[0])
+	g.iscsidInCharge()
+	g.run("systemctl stop iscsid.socket iscsid.service; until grep -q '\"inCharge\": \"keeper\"' /run/bootlun/keeper.json; do sleep .5; done")
+	g.keeperInCharge()
+	g.passes()
+	g.unharmed()
+	g.t.Log(strings.Join(g.run("grep -h -e VmLck -e VmRSS /proc/$(pgrep -o bootlun-keeper)/status"), ", "))
+	g.t.Log(strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
+	g.ends("reboot")
+}
+
+// hasName looks for the disk under the name that others know it by, which udev makes of the session's attributes.
+func (g *survivor) hasName(p *portal) {
+	g.t.Helper()
+	name := fmt.Sprintf("/dev/disk/by-path/ip-%s:3260-iscsi-%s-lun-0", p.host.Addr(), survivalTarget)
+	if at := g.run("readlink -f " + name); !slices.Equal(at, []string{"/dev/sda"}) {
+		g.t.Errorf("%s is %q\n%s", name, at, strings.Join(g.run("ls /dev/disk/by-path"), "\n"))
+	}
+}
+
+// iscsidInCharge does harm while the keeper stands by.
+func (g *survivor) iscsidInCharge() {
+	g.t.Helper()
+	g.run("until grep -q iscsid /run/bootlun/keeper.json; do sleep .5; done")
+	g.restarts("iscsid", g.shelf.portals[0], repeats(g.t, "BOOTLUN_SURVIVAL_RESTARTS", 2))
+	for _, length := range cuts(g.t) {
+		g.outlasts(length)
+	}
+	g.passes()
+	g.unharmed()
+	if n := strings.Join(g.run("grep -c '\"recoveries\": 0' /run/bootlun/keeper.json"), ""); n != "1" {
+		g.t.Errorf("the keeper did not stand by:\n%s", strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
+	}
+	if tmo := strings.Join(g.run("cat /sys/class/iscsi_session/session*/recovery_tmo"), " "); tmo != "off" {
+		g.t.Errorf("with iscsid the recovery timeout is %q", tmo)
+	}
+}
+
+// keeperInCharge does all the harm there is.
+func (g *survivor) keeperInCharge() {
+	g.t.Helper()
 	nothing := func() {}
-	first := s.portals[0]
-	g.restarts("keeper", first, repeats(t, "BOOTLUN_SURVIVAL_RESTARTS", 3))
+	first := g.shelf.portals[0]
+	g.restarts("keeper", first, repeats(g.t, "BOOTLUN_SURVIVAL_RESTARTS", 3))
 	g.survives("connection reset", func() { first.each(func(c *faultyConn) { c.set(func(c *faultyConn) { c.deaf = true }) }) }, nothing)
+	g.survives("half-open connection", func() { g.shelf.link(false); first.kill() }, func() { first.start(); g.shelf.link(true) })
 	g.survives("server's words lost", first.mute, nothing)
-	for _, length := range cuts(t) {
+	for _, length := range cuts(g.t) {
 		g.outlasts(length)
 	}
 	g.survives("server that insists on digests", first.kill, func() { first.digests = true; first.start() })
 	g.survives("bit flipped on its way", func() { first.each(func(c *faultyConn) { c.set(func(c *faultyConn) { c.damage = true }) }) }, nothing)
-	g.moves(first, s.portals[1])
-	g.unharmed()
-	g.t.Log(strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
-	g.ends("poweroff")
+	g.moves(first, g.shelf.portals[1])
 }
 
 // cuts are for how long links are cut: 5 s, or what the environment says.
@@ -234,58 +284,68 @@ func (p *portal) mute() {
 	p.each(func(c *faultyConn) { c.set(func(c *faultyConn) { c.mute = true }) })
 }
 
-// The same root with the installed system's iscsid in charge, and back to the keeper when that ends.
-func TestSurvivalWithISCSID(t *testing.T) {
-	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "grub-mkimage")
-	s := newShelf(t, workbenchRoot(t), 1)
-	g := bootSurvivor(t, s, 1, "")
-	g.run("until grep -q iscsid /run/bootlun/keeper.json; do sleep .5; done")
-	g.load()
-	portal := s.portals[0]
-	g.restarts("iscsid", portal, repeats(t, "BOOTLUN_SURVIVAL_RESTARTS", 2))
-	for _, length := range cuts(t) {
-		g.outlasts(length)
-	}
-	if n := strings.Join(g.run("grep -c '\"recoveries\": 0' /run/bootlun/keeper.json"), ""); n != "1" {
-		t.Errorf("the keeper did not stand by:\n%s", strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
-	}
-	if tmo := strings.Join(g.run("cat /sys/class/iscsi_session/session*/recovery_tmo"), " "); tmo != "off" {
-		t.Errorf("with iscsid the recovery timeout is %q", tmo)
-	}
-	g.run("systemctl stop iscsid.socket iscsid.service; until grep -q '\"inCharge\": \"keeper\"' /run/bootlun/keeper.json; do sleep .5; done")
-	g.survives("iscsid gone: server killed and started", portal.kill, portal.start)
-	g.unharmed()
-	g.t.Log(strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
-	g.ends("reboot")
-}
-
-// A root by two paths, of which either may be lost.
+// A root by two paths, of which either may be lost, and one comes only when the machine runs.
 func TestSurvivalByTwoPaths(t *testing.T) {
 	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "grub-mkimage")
 	s := newShelf(t, workbenchRoot(t), 2)
+	s.portals[1].kill()
 	g := bootSurvivor(t, s, 2, keeperInCharge)
-	if on := g.run("findmnt -no SOURCE /; ls /sys/block/dm-0/slaves"); !slices.Contains(on, "sda  sdb") {
-		t.Fatalf("the root is on %q", on)
-	}
+	g.hasPaths("sda")
 	g.load()
+	s.portals[1].start()
+	g.logged("has come and is in use", 1)
+	g.hasPaths("sda  sdb")
+	g.obeysALUA()
 	for i, p := range []*portal{s.portals[0], s.portals[1]} {
 		g.drainLogins()
 		p.kill()
-		g.passes()
-		g.run(fmt.Sprintf("until [ $(grep -c 'has failed' /run/bootlun/keeper.log) -gt %d ]; do sleep .5; done", i))
+		g.logged("has failed", i+1)
+		g.flows()
 		p.start()
 		<-s.logins
-		g.run(fmt.Sprintf("until [ $(grep -c 'back in use' /run/bootlun/keeper.log) -gt %d ]; do sleep .5; done", i))
-		g.passes()
+		g.logged("back in use", i+1)
 	}
 	g.survives("both paths lost", func() { s.portals[0].kill(); s.portals[1].kill() },
 		func() { s.portals[0].start(); s.portals[1].start() })
+	g.passes()
 	// What the kernel says of paths is no harm to the disk that is above them.
 	if bad := g.run(`dmesg | grep -E 'I/O error.* dm-|EXT4-fs error|emounting filesystem read-only'`); len(bad) > 0 {
 		t.Errorf("the kernel says\n%s", strings.Join(bad, "\n"))
 	}
 	g.t.Log(strings.Join(g.run("cat /run/bootlun/keeper.log"), "\n"))
 	g.ends("poweroff")
+}
+
+// hasPaths checks by which disks the root is reached.
+func (g *survivor) hasPaths(disks string) {
+	g.t.Helper()
+	if on := g.run("findmnt -no SOURCE /; ls /sys/block/dm-0/slaves"); !slices.Contains(on, disks) {
+		g.t.Fatalf("the root is on %q, want %q", on, disks)
+	}
+}
+
+// logged waits until the keeper has said something that often.
+func (g *survivor) logged(what string, times int) {
+	g.t.Helper()
+	g.run(fmt.Sprintf("until [ $(grep -c '%s' /run/bootlun/keeper.log) -ge %d ]; do sleep .5; done", what, times))
+}
+
+// obeysALUA has the first path become worse than the second, and as good again.
+func (g *survivor) obeysALUA() {
+	g.t.Helper()
+	for _, tt := range []struct {
+		state scsi.AccessState
+		table string
+	}{
+		{scsi.ActiveNonOptimized, "alua 2 1 service-time 0 1 1 8:16"},
+		{scsi.ActiveOptimized, "alua 1 1 service-time 0 2 1 8:0"},
+	} {
+		// 1 is the group of targets that name none.
+		if err := g.shelf.portals[0].server.SetPortGroup(target.PortGroup{ID: 1, State: tt.state}); err != nil {
+			g.t.Fatal(err)
+		}
+		g.run("until dmsetup table bootlun-root | grep -q '" + tt.table + "'; do sleep .5; done")
+	}
 }
 
 // The end of a machine on a root by iSCSI, as often as BOOTLUN_SURVIVAL_ENDS says; the tests above have one of each kind.
