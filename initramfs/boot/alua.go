@@ -3,6 +3,7 @@ package boot
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -10,51 +11,73 @@ import (
 	"strings"
 
 	"github.com/bootlun/bootlun/initiator/devmapper"
+	"github.com/bootlun/bootlun/scsi"
 )
 
-// accessStates are the ALUA states of a path as sysfs has them, the best first (SPC-4, 5.15.2; Linux, scsi_access_state).
-var accessStates = []string{"active/optimized", "active/non-optimized", "lba-dependent", "transitioning", "standby", "unavailable", "offline"}
-
-// pathRank says how good the path to a disk is, by what ALUA says of it; less is better. Without ALUA all are alike.
-func pathRank(disk string) int {
-	attribute := func(name string) string {
-		b, _ := os.ReadFile(filepath.Join("/sys/block", disk, "device", name))
-		return strings.TrimSpace(string(b))
-	}
-	return rank(attribute("access_state"), attribute("preferred_path") == "1")
+// accessStates are the ALUA states of a path, the best first (SPC-4, 5.15.2).
+var accessStates = []scsi.AccessState{
+	scsi.ActiveOptimized, scsi.ActiveNonOptimized, scsi.Transitioning, scsi.Standby, scsi.Unavailable, scsi.Offline,
 }
 
-func rank(state string, preferred bool) int {
-	r := 2 * max(slices.Index(accessStates, state), 0)
-	if !preferred {
-		r++
+// rank says how good a path is; less is better, and 0 is also what a path has without ALUA.
+func rank(g scsi.PortGroup) int {
+	r := 2 * max(slices.Index(accessStates, g.State), 0)
+	if g.Preferred {
+		r--
 	}
 	return r
 }
 
-// useALUA has the kernel follow the ALUA states of a disk's path, and reports whether there are any.
+// pathRank asks a path's target how good the path to the disk is. The question is put by ourselves: not every kernel has
+// scsi_dh_alua, Debian's for clouds for one.
+func pathRank(disk string) (int, error) {
+	page, err := os.ReadFile(filepath.Join("/sys/block", disk, "device/vpd_pg83"))
+	if err != nil {
+		return 0, err
+	}
+	body, err := scsi.ParseVPD(page, scsi.VPDDeviceID)
+	if err != nil {
+		return 0, err
+	}
+	for _, d := range scsi.ParseDesignators(body) {
+		if d.Type == scsi.DesignatorPortGroup && d.Association == scsi.OfTargetPort && len(d.Value) == 4 {
+			return groupRank("/dev/"+disk, uint16(d.Value[2])<<8|uint16(d.Value[3]))
+		}
+	}
+	return 0, nil
+}
+
+func groupRank(device string, id uint16) (int, error) {
+	data := make([]byte, 4096)
+	if err := readSCSI(device, scsi.ReportTargetPortGroups{Length: uint32(len(data))}.CDB(), data); err != nil {
+		return 0, err
+	}
+	groups, err := scsi.ParsePortGroups(data)
+	for _, g := range groups {
+		if g.ID == id {
+			return rank(g), nil
+		}
+	}
+	return 0, cmp.Or(err, fmt.Errorf("%s says nothing of its target port group %d", device, id))
+}
+
+// useALUA has the kernel's own handler for ALUA look after a disk's path, and reports whether it does.
 func useALUA(disk string) bool {
 	// Refused where the handler is at work already, or the disk has no ALUA: hence the look.
-	_ = writeAttribute(disk, "dh_state", devmapper.ALUA)
-	handler, err := os.ReadFile(filepath.Join("/sys/block", disk, "device/dh_state"))
+	path := filepath.Join("/sys/block", disk, "device/dh_state")
+	if f, err := os.OpenFile(path, os.O_WRONLY, 0); err == nil {
+		_, err = f.WriteString(devmapper.ALUA)
+		_ = errors.Join(err, f.Close())
+	}
+	handler, err := os.ReadFile(path)
 	return err == nil && strings.TrimSpace(string(handler)) == devmapper.ALUA
 }
 
-// writeAttribute writes to an attribute of a disk's SCSI device.
-func writeAttribute(disk, name, text string) error {
-	f, err := os.OpenFile(filepath.Join("/sys/block", disk, "device", name), os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Close())
-}
-
 // groups are the paths' numbers, in groups of equally good ones, the best first.
-func (d *multipathDisk) groups(rank func(disk string) int) [][]string {
+func (d *multipathDisk) groups() [][]string {
 	byRank := make(map[int][]string)
-	for number, name := range d.Paths {
-		r := rank(name)
+	for number := range d.Paths {
+		r := d.Ranks[number]
 		byRank[r] = append(byRank[r], number)
 	}
 	var groups [][]string
@@ -68,8 +91,10 @@ func (d *multipathDisk) groups(rank func(disk string) int) [][]string {
 // table is the disk's, with its paths in those groups.
 func (d *multipathDisk) table(groups [][]string) devmapper.Target {
 	handler := devmapper.ALUA
-	if slices.ContainsFunc(slices.Collect(maps.Values(d.Paths)), func(name string) bool { return !useALUA(name) }) {
-		handler = ""
+	for _, name := range d.Paths {
+		if !useALUA(name) {
+			handler = ""
+		}
 	}
 	return devmapper.Multipath(d.Sectors, handler, groups)
 }

@@ -79,7 +79,7 @@ type multipathDisk struct {
 	WWID    string
 	Sectors uint64            // of 512 bytes
 	Paths   map[string]string // names of the paths' disks, such as "sda", by their numbers, such as "8:0"
-	Groups  [][]string        // the paths' numbers, as the device was made
+	Ranks   map[string]int    // how good paths are, by their numbers; see rank
 	Missing []keptSession     // those by which nobody was there
 }
 
@@ -107,16 +107,18 @@ func (m *machine) assemble(ctx context.Context, disks []kernel.Disk) error {
 		return err
 	}
 	defer mapper.Close()
-	shared := &multipathDisk{Name: mapName, WWID: wwid(disks[0].Name), Sectors: uint64(disks[0].Size / 512), Paths: make(map[string]string)}
+	shared := &multipathDisk{Name: mapName, WWID: wwid(disks[0].Name), Sectors: uint64(disks[0].Size / 512), Paths: make(map[string]string), Ranks: make(map[string]int)}
 	for _, d := range disks {
 		number, err := blockNumber(d.Name)
 		if err != nil {
 			return err
 		}
 		shared.Paths[number] = d.Name
+		if shared.Ranks[number], err = pathRank(d.Name); err != nil {
+			m.log.Warn("how good a path is is not known", "error", err)
+		}
 	}
-	shared.Groups = shared.groups(pathRank)
-	name, err := mapper.Create(mapName, uuidMap+shared.WWID, shared.table(shared.Groups))
+	name, err := mapper.Create(mapName, uuidMap+shared.WWID, shared.table(shared.groups()))
 	if err != nil {
 		return err
 	}

@@ -85,11 +85,14 @@ func (w *pathWatch) join(ctx context.Context, s keptSession) (_ kernel.Kept, err
 
 // add puts a path under the device.
 func (w *pathWatch) add(number, disk string) error {
+	r, err := pathRank(disk)
+	if err != nil {
+		w.log.Warn("how good a path is is not known", "path", disk, "err", err)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.disk.Paths[number] = disk
-	err := w.regroup()
-	if err != nil {
+	w.disk.Paths[number], w.disk.Ranks[number] = disk, r
+	if err = w.regroup(); err != nil {
 		delete(w.disk.Paths, number)
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -23,9 +24,8 @@ import (
 // has to find out.
 const pathLook = 2 * time.Second
 
-// stateLook is how often it has the kernel ask targets anew for the ALUA states of paths that are not used: by those that are,
-// targets tell of changes themselves.
-const stateLook = 10 * time.Second
+// stateLook is how often it asks targets how good paths are.
+const stateLook = 5 * time.Second
 
 // keep reads by paths that have failed, and puts those that answer back into use, sorts paths by how good they are, and looks for
 // those that are missing, until ctx ends. Sessions of paths that come are given to keep, which returns when they end.
@@ -40,7 +40,7 @@ func (d *multipathDisk) keep(ctx context.Context, log *slog.Logger, keep func(co
 	defer checks.Wait()
 	w := &pathWatch{
 		disk: d, mapper: mapper, log: log, keep: keep,
-		groups: d.Groups, failed: make(map[string]bool), checking: make(map[string]bool),
+		groups: d.groups(), failed: make(map[string]bool), checking: make(map[string]bool),
 	}
 	for _, s := range d.Missing {
 		checks.Go(func() { w.seek(ctx, s) })
@@ -68,7 +68,7 @@ type pathWatch struct {
 	keep   func(context.Context, kernel.Kept)
 	failed map[string]bool // as told of
 
-	mu       sync.Mutex      // of these, and of disk.Paths
+	mu       sync.Mutex      // of these, and of the paths and ranks of disk
 	groups   [][]string      // as the kernel has them
 	checking map[string]bool // a read by the path is under way
 }
@@ -97,20 +97,19 @@ func (w *pathWatch) look(checks *sync.WaitGroup) {
 	}
 }
 
-// askStates has the kernel ask about the paths of all groups but the best one.
+// askStates asks how good the paths are. A path that has lost its connection answers late.
 func (w *pathWatch) askStates(checks *sync.WaitGroup) {
 	w.mu.Lock()
-	var idle []string
-	for _, g := range w.groups[min(1, len(w.groups)):] {
-		idle = append(idle, g...)
-	}
+	paths := maps.Clone(w.disk.Paths)
 	w.mu.Unlock()
-	for _, device := range idle {
+	for device, name := range paths {
 		if w.begin(device) {
 			checks.Go(func() {
 				defer w.end(device)
-				if err := writeAttribute(w.name(device), "rescan", "1"); err != nil {
-					w.log.Warn("ask for a path's state", "path", w.name(device), "err", err)
+				if r, err := pathRank(name); err == nil {
+					w.mu.Lock()
+					w.disk.Ranks[device] = r
+					w.mu.Unlock()
 				}
 			})
 		}
@@ -121,7 +120,7 @@ func (w *pathWatch) askStates(checks *sync.WaitGroup) {
 func (w *pathWatch) sort() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if reflect.DeepEqual(w.disk.groups(pathRank), w.groups) {
+	if reflect.DeepEqual(w.disk.groups(), w.groups) {
 		return
 	}
 	if err := w.regroup(); err != nil {
@@ -131,7 +130,7 @@ func (w *pathWatch) sort() {
 
 // regroup gives the device a table of the paths as they are now. The caller holds w.mu.
 func (w *pathWatch) regroup() error {
-	groups := w.disk.groups(pathRank)
+	groups := w.disk.groups()
 	if err := w.mapper.Replace(w.disk.Name, w.disk.table(groups)); err != nil {
 		return err
 	}

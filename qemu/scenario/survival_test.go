@@ -337,8 +337,8 @@ func (g *survivor) obeysALUA() {
 		state scsi.AccessState
 		table string
 	}{
-		{scsi.ActiveNonOptimized, "alua 2 1 service-time 0 1 1 8:16"},
-		{scsi.ActiveOptimized, "alua 1 1 service-time 0 2 1 8:0"},
+		{scsi.ActiveNonOptimized, " 2 1 service-time 0 1 1 8:16"},
+		{scsi.ActiveOptimized, " 1 1 service-time 0 2 1 8:0"},
 	} {
 		// 1 is the group of targets that name none.
 		if err := g.shelf.portals[0].server.SetPortGroup(target.PortGroup{ID: 1, State: tt.state}); err != nil {
