@@ -40,7 +40,6 @@ type portal struct {
 	host     *lan.Host
 	redirect *target.Redirect
 	digests  bool // it insists on them
-	server   *target.Server
 	addr     net.Addr
 
 	stop  context.CancelFunc // nil while it is down
@@ -106,7 +105,7 @@ func (p *portal) start() {
 	p.mu.Lock()
 	p.door = door
 	p.mu.Unlock()
-	p.stop, p.ended, p.server = stop, make(chan error, 1), server
+	p.stop, p.ended = stop, make(chan error, 1)
 	go func() { p.ended <- server.Serve(ctx, door) }()
 }
 

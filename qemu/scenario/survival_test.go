@@ -13,7 +13,6 @@ import (
 
 	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/qemu"
-	"github.com/bootlun/bootlun/scsi"
 	"github.com/bootlun/bootlun/target"
 )
 
@@ -295,7 +294,6 @@ func TestSurvivalByTwoPaths(t *testing.T) {
 	s.portals[1].start()
 	g.logged("has come and is in use", 1)
 	g.hasPaths("sda  sdb")
-	g.obeysALUA()
 	for i, p := range []*portal{s.portals[0], s.portals[1]} {
 		g.drainLogins()
 		p.kill()
@@ -328,24 +326,6 @@ func (g *survivor) hasPaths(disks string) {
 func (g *survivor) logged(what string, times int) {
 	g.t.Helper()
 	g.run(fmt.Sprintf("until [ $(grep -c '%s' /run/bootlun/keeper.log) -ge %d ]; do sleep .5; done", what, times))
-}
-
-// obeysALUA has the first path become worse than the second, and as good again.
-func (g *survivor) obeysALUA() {
-	g.t.Helper()
-	for _, tt := range []struct {
-		state scsi.AccessState
-		table string
-	}{
-		{scsi.ActiveNonOptimized, " 2 1 service-time 0 1 1 8:16"},
-		{scsi.ActiveOptimized, " 1 1 service-time 0 2 1 8:0"},
-	} {
-		// 1 is the group of targets that name none.
-		if err := g.shelf.portals[0].server.SetPortGroup(target.PortGroup{ID: 1, State: tt.state}); err != nil {
-			g.t.Fatal(err)
-		}
-		g.run("until dmsetup table bootlun-root | grep -q '" + tt.table + "'; do sleep .5; done")
-	}
 }
 
 // The end of a machine on a root by iSCSI, as often as BOOTLUN_SURVIVAL_ENDS says; the tests above have one of each kind.
