@@ -12,7 +12,7 @@ ONESHOT ?=
 # Says at the end which tests were skipped, and why. The race detector needs cgo.
 TEST = CGO_ENABLED=1 $(GO) tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg
 
-.PHONY: help boot test test-xen test-installations test-int13h test-short check conformance fuzz bench bench-go bench-boot deps clean
+.PHONY: help boot test test-xen test-installations test-int13h test-short check conformance fuzz bench bench-go bench-kernel bench-boot deps clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ bench: ## Time our target and initiator beside tgt, istgt and libiscsi, in turn 
 
 bench-go: ## Run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-kernel: ## Time a session of a guest's kernel against bare TCP between the same two
+	@scripts/deps.sh boot
+	$(GO) run ./internal/bench --awake=false --time 3s $(BENCHFLAGS) kernel
 
 bench-boot: bin/bootlun ## Time our boot path against iPXE sanboot, GRUB and open-iscsi, in turn on one LUN
 	@scripts/deps.sh boot debian

@@ -2,10 +2,12 @@
 
 // Command bench measures the target against tgt and istgt, and the initiator
 // against libiscsi, in one run on one machine: everybody in turn, workload by
-// workload, several rounds, and prints medians and ratios.
+// workload, several rounds, and prints medians and ratios. In a guest it measures
+// a session of Linux against bare TCP.
 //
 //	go run ./internal/bench target
 //	go run ./internal/bench initiator
+//	go run ./internal/bench kernel
 package main
 
 import (
@@ -37,10 +39,11 @@ type options struct {
 	directory string
 }
 
-const usage = `usage: bench [flags] target | initiator
+const usage = `usage: bench [flags] target | initiator | kernel
 
 target     our target, tgt (rdwr, tuned, aio and null stores) and istgt under libiscsi's load
 initiator  our initiator and libiscsi on one LUN of one target
+kernel     a session of a guest's kernel with our target, and bare TCP between the same two
 
 Flags:
 `
@@ -88,10 +91,10 @@ func run(ctx context.Context, args []string) error {
 		o.rounds, o.seconds, o.warm, o.patience = 2, 400*time.Millisecond, 200*time.Millisecond, 10*time.Second
 		_ = flags.Parse(args) // what else is asked for goes first
 	}
-	compare, ok := map[string]func(context.Context, *lab) error{"target": compareTargets, "initiator": compareInitiators}[flags.Arg(0)]
+	compare, ok := map[string]func(context.Context, *lab) error{"target": compareTargets, "initiator": compareInitiators, "kernel": compareKernel}[flags.Arg(0)]
 	if !ok || flags.NArg() != 1 {
 		flags.Usage()
-		return fmt.Errorf("say what to compare: target or initiator")
+		return fmt.Errorf("say what to compare: target, initiator or kernel")
 	}
 	l, err := newLab(o)
 	if err != nil {
