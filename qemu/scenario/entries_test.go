@@ -3,7 +3,6 @@ package scenario_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"os"
@@ -63,7 +62,6 @@ func changedDebian(t *testing.T) scenario.Root {
 		"write " + write("config", []byte("# CONFIG_ACPI_TABLE_UPGRADE is not set\nCONFIG_ISCSI_IBFT_FIND=y\n")) + " /boot/low/config-" + version,
 		"write " + write("k", spoiled(kernelFile)) + " /boot/spoiled-kernel",
 		"write " + write("i", spoiled(initramfsFile)) + " /boot/spoiled-initramfs",
-		"write " + write("u", unsigned(t, kernelFile)) + " /boot/unsigned-kernel",
 		"write " + initramfsFile + " /boot/huge-initramfs",
 		"set_inode_field /boot/huge-initramfs size 1073741824", // of which the disk has little: it is refused before
 		"set_inode_field /boot/huge-initramfs blocks 2097152",
@@ -96,25 +94,7 @@ menuentry "huge" { linux /vmlinuz $line
 	initrd /boot/huge-initramfs }
 menuentry "low memory" --id low { linux /boot/low/vmlinuz $line entry=low
 	initrd /initrd.img }
-menuentry "unsigned" { linux /boot/unsigned-kernel $line
-	initrd /initrd.img }
 `
-
-// unsigned is Debian's kernel as it was before it was signed.
-func unsigned(t *testing.T, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	le := binary.LittleEndian
-	optional := le.Uint32(b[0x3C:]) + 24
-	directory := b[optional+112+4*8:]
-	end := le.Uint32(directory)
-	clear(directory[:8])
-	clear(b[optional+64 : optional+68])
-	return b[:end]
-}
 
 // debugfs runs commands of e2fsprogs' editor on the root's file system.
 func debugfs(t *testing.T, image string, commands ...string) string {
@@ -213,37 +193,6 @@ func TestOwnKernelBlankLUN(t *testing.T) {
 	running, ctx := start(t, lab)
 	expect(ctx, t, running, `bootlun: failed: entries: no configuration of a boot loader and no kernel.*; the LUN has no partition table and no file system; bootlun.handoff=switch_root`)
 	expect(ctx, t, running, `here is a shell`)
-}
-
-// A kernel that is locked down starts what is signed by keys that it knows, by the call that looks at signatures. What else it is
-// given, it refuses; the console says why, and what to do.
-func TestOwnKernelLockedDown(t *testing.T) {
-	needInstallations(t)
-	lab := labFor(t, scenario.RootDebian)
-	lab.Root, lab.OwnKernel, lab.Entry, lab.Cmdline = changedDebian(t), true, "unsigned", "lockdown=integrity"
-	running, ctx := start(t, lab)
-	expect(ctx, t, running, `trying kexec_load.*locked down`)
-	expect(ctx, t, running, `"unsigned".*kexec_file_load: operation not permitted: the running kernel is locked down .*kexec_load: operation not permitted: .*bootlun.handoff=switch_root`)
-	expect(ctx, t, running, `trying the next entry, "good"`)
-	expect(ctx, t, running, `bootlun: load .* kexec_file_load, the table before the initramfs`)
-	expect(ctx, t, running, `bootlun: kexec .*"good" takes over`)
-}
-
-// A LUN that goes away for good, while the menu is shown, ends in what bootlun.failure says.
-func TestOwnKernelLostLUN(t *testing.T) {
-	needInstallations(t)
-	lab := labFor(t, scenario.RootDebian)
-	lab.OwnKernel, lab.Menu, lab.Cmdline = true, "wait", "bootlun.timeout=10s bootlun.failure=poweroff"
-	running, ctx := start(t, lab)
-	expect(ctx, t, running, `Enter starts, e edits`)
-	if err := running.VM.SetLink(ctx, 0, false); err != nil {
-		t.Fatal(err)
-	}
-	send(t, running, "")
-	expect(ctx, t, running, `bootlun: failed: kexec: none of 1 entries could be started: .*the LUN has not answered for 10s|the connection is lost`)
-	if err := running.VM.Wait(); err != nil {
-		t.Errorf("the machine did not power off: %v", err)
-	}
 }
 
 // The menu is on the serial line and on the screen at once: the keyboard moves, the serial line edits the command line and starts. The
