@@ -195,6 +195,23 @@ func TestOwnKernelBlankLUN(t *testing.T) {
 	expect(ctx, t, running, `here is a shell`)
 }
 
+// A LUN that goes away for good, while the menu is shown, ends in what bootlun.failure says.
+func TestOwnKernelLostLUN(t *testing.T) {
+	needInstallations(t)
+	lab := labFor(t, scenario.RootDebian)
+	lab.OwnKernel, lab.Menu, lab.Cmdline = true, "wait", "bootlun.timeout=10s bootlun.failure=poweroff"
+	running, ctx := start(t, lab)
+	expect(ctx, t, running, `Enter starts, e edits`)
+	if err := running.VM.SetLink(ctx, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	send(t, running, "")
+	expect(ctx, t, running, `bootlun: failed: kexec: none of 1 entries could be started: .*the LUN has not answered for 10s|the connection is lost`)
+	if err := running.VM.Wait(); err != nil {
+		t.Errorf("the machine did not power off: %v", err)
+	}
+}
+
 // The menu is on the serial line and on the screen at once: the keyboard moves, the serial line edits the command line and starts. The
 // entry to begin with is the machine's in the server's configuration.
 func TestOwnKernelMenu(t *testing.T) {
