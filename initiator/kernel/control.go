@@ -177,8 +177,19 @@ func (c *control) send(bhs *iscsi.BHS, data []byte) error {
 	if len(data) > maxPDUData {
 		return fmt.Errorf("SEND_PDU: %d bytes of data, at most %d pass through the kernel", len(data), maxPDUData)
 	}
-	return c.do(encodeSendPDU(c.transport, c.sid, c.cid, bhs, data))
+	// The kernel passes a response on before it is done with the request, and until then refuses the next one with EPERM: on a
+	// second processor this program can be that quick.
+	for pause := time.Millisecond; ; pause *= 2 {
+		err := c.do(encodeSendPDU(c.transport, c.sid, c.cid, bhs, data))
+		if !errors.Is(err, unix.EPERM) || pause > maxSendPause {
+			return err
+		}
+		time.Sleep(pause)
+	}
 }
+
+// maxSendPause ends the pauses between attempts to send a PDU, which begin with a millisecond and double.
+const maxSendPause = 256 * time.Millisecond
 
 // receive waits for the connection's next PDU.
 func (c *control) receive(ctx context.Context) (iscsi.BHS, []byte, error) {
