@@ -12,6 +12,7 @@ func (b *debianBuild) tree() []entry {
 		// each machine makes one up when iscsid first starts.
 		text("etc/iscsi/initiatorname.iscsi", "GenerateName=yes\n"),
 		text("etc/systemd/system/iscsid.service.d/sync.conf", iscsidSync),
+		text("etc/systemd/system.conf.d/patience.conf", patience),
 	}
 	if b.Autologin {
 		tree = append(tree, text("etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf", autologin))
@@ -55,6 +56,13 @@ func (b *debianBuild) byTable() string {
 // written, and iscsid refuses to start ever after.
 const iscsidSync = `[Service]
 ExecStartPre=/bin/sync /etc/iscsi/initiatorname.iscsi
+`
+
+// On an emulated machine whose host is busy, udev may take longer than systemd's
+// 90 s to tell of the console, which then has no login.
+const patience = `[Manager]
+DefaultDeviceTimeoutSec=10min
+DefaultTimeoutStartSec=10min
 `
 
 const autologin = `[Service]

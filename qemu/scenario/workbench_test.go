@@ -2,11 +2,14 @@ package scenario_test
 
 import (
 	"context"
+	"crypto/sha256"
 	_ "embed"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -29,6 +32,7 @@ var workbenchScript string
 const (
 	workbenchRootTarget = "iqn.2026-11.org.bootlun:root"
 	workbenchTarget     = "iqn.2026-11.org.bootlun:workbench"
+	workbenchDiscTarget = "iqn.2026-11.org.bootlun:disc"
 )
 
 // workbenchRoot is a Debian with the tools of those who judge disks.
@@ -80,6 +84,7 @@ func startWorkbench(t *testing.T, root string) *workbench {
 	w.server, err = target.New(target.Config{Targets: []*target.Target{
 		{Name: workbenchRootTarget, LUNs: []target.LUN{{Store: rootDisk}}},
 		{Name: workbenchTarget, LUNs: []target.LUN{{Store: open(w.file, store.FileOptions{})}}},
+		{Name: workbenchDiscTarget, LUNs: []target.LUN{{Store: open(disc(t), store.FileOptions{ReadOnly: true}), CDROM: true}}},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -97,6 +102,25 @@ func startWorkbench(t *testing.T, root string) *workbench {
 		}
 	})
 	return w
+}
+
+// disc makes an ISO image with a file and its sum.
+func disc(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	content := make([]byte, 8<<20)
+	rand.NewChaCha8([32]byte{1}).Read(content)
+	files := map[string][]byte{"content": content, "SUMS": fmt.Appendf(nil, "%x  content\n", sha256.Sum256(content))}
+	for name, b := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	iso := filepath.Join(t.TempDir(), "disc.iso")
+	if out, err := exec.CommandContext(t.Context(), "xorriso", "-as", "mkisofs", "-quiet", "-R", "-V", "workbench", "-o", iso, dir).CombinedOutput(); err != nil {
+		t.Fatalf("xorriso: %v\n%s", err, out)
+	}
+	return iso
 }
 
 // listen makes the i-th network with a portal in it.
@@ -167,7 +191,7 @@ func (w *workbench) machine(t *testing.T) qemu.Machine {
 // Linux's open-iscsi, dm-multipath, file systems, fio and sg3_utils judge the
 // target: what they do is in testdata/workbench.sh.
 func TestWorkbench(t *testing.T) {
-	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "grub-mkimage")
+	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "grub-mkimage", "xorriso")
 	w := startWorkbench(t, workbenchRoot(t))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*timeout)
 	defer cancel()

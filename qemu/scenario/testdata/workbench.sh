@@ -124,6 +124,27 @@ mount "$disk" /mnt
 xfs_growfs /mnt | grep 'data blocks changed'
 umount /mnt
 
+step "a disc"
+iscsiadm -m node -T iqn.2026-11.org.bootlun:disc -p 10.75.1.1 --login
+udevadm settle
+until test -b /dev/sr0; do sleep 0.2; done
+grep . /proc/sys/dev/cdrom/info
+blkid /dev/sr0 | grep 'TYPE="iso9660"'
+mount -r /dev/sr0 /mnt
+(cd /mnt && sha256sum --check SUMS)
+refused sg_start --eject /dev/sr0 # Linux has locked the door, and so has udev
+umount /mnt
+echo 0 >/proc/sys/dev/cdrom/autoclose
+sg_prevent --allow /dev/sr0
+sg_start --eject /dev/sr0
+refused mount -r /dev/sr0 /mnt
+sg_start --load /dev/sr0
+until mount -r /dev/sr0 /mnt; do sleep 1; done
+(cd /mnt && sha256sum --check SUMS)
+umount /mnt
+refused dd if=/dev/zero of=/dev/sr0 bs=2048 count=1 oflag=direct status=none
+iscsiadm -m node -T iqn.2026-11.org.bootlun:disc --logout
+
 step "logout"
 multipath -F
 iscsiadm -m node -T "$target" --logout
