@@ -12,7 +12,7 @@ ONESHOT ?=
 # Says at the end which tests were skipped, and why. The race detector needs cgo.
 TEST = CGO_ENABLED=1 $(GO) tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg
 
-.PHONY: help boot test test-xen test-installations test-int13h test-short check conformance fuzz bench bench-go bench-kernel bench-boot deps clean
+.PHONY: help boot test test-xen test-installations test-int13h test-lio test-short check conformance fuzz bench bench-go bench-kernel bench-boot deps clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ AGAIN = --rerun-fails=1 --rerun-fails-max-failures=5 --rerun-fails-abort-on-data
 test: ## Run every test: race detector, fuzz seeds, real peers, boot scenarios
 	@scripts/deps.sh boot debian test
 	@rm -f build/failed-at-first.txt
-	@$(TEST) $(AGAIN) --packages ./... -- -race -timeout 30m; status=$$?; \
+	@$(TEST) $(AGAIN) --packages ./... -- -race -timeout 60m; status=$$?; \
 		if [ -s build/failed-at-first.txt ]; then echo "Failed at first:"; cat build/failed-at-first.txt; fi; exit $$status
 	@$(GO) test -run 'SteadyState|Alloc' ./iscsi ./initiator ./target # the race detector falsifies these
 
@@ -47,6 +47,10 @@ test-int13h: ## Run real boot loaders in our interpreter, on this machine and in
 	@scripts/deps.sh boot debian test
 	@BOOTLUN_TEST_INT13H=1 $(GO) test -count=1 -timeout 30m ./bootloader/int13h/...
 	@BOOTLUN_TEST_INT13H=1 $(GO) test -count=1 -timeout 30m -run TestBootSector ./internal/pair ./qemu/scenario
+
+test-lio: ## Have LIO, the target in Linux, serve our initiator from an emulated machine (some minutes)
+	@scripts/deps.sh boot debian test
+	@BOOTLUN_TEST_LIO=1 $(GO) test -count=1 -timeout 30m -run 'TestLIO|TestKernelSessions' ./qemu/scenario
 
 test-short: ## Run the tests that need no virtual machine
 	@$(TEST) -- -race -short ./...

@@ -15,6 +15,7 @@ type chapClient struct {
 	own      chapChallenge // what the target must answer, in mutual CHAP
 	answered bool          // the target's challenge has been answered
 	verified bool          // the target has answered ours
+	target   string        // the name by which it has
 }
 
 func newCHAPClient(cfg *CHAPClient) (chapClient, error) {
@@ -155,7 +156,7 @@ func (c *chapClient) verify(name, response string) error {
 	if !c.own.verify(c.cfg.Target.Secret, r) {
 		return fmt.Errorf("%w: wrong CHAP response of %.100q; check the target's secret (mutual CHAP) on both sides", ErrPeerNotAuthenticated, name)
 	}
-	c.verified = true
+	c.verified, c.target = true, name
 	return nil
 }
 

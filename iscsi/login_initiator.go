@@ -40,6 +40,9 @@ type InitiatorResult struct {
 	PortalGroupTag int
 	// AuthMethod is "None" or "CHAP".
 	AuthMethod string
+	// TargetCHAPName is the name by which the target has proven itself; empty without
+	// mutual CHAP.
+	TargetCHAPName string
 }
 
 // InitiatorLogin is the initiator's side of a login, without I/O: the caller
@@ -214,7 +217,7 @@ func (l *InitiatorLogin) receiveText(resp *LoginResponse) (done bool, err error)
 		if transit, err = l.chap.receive(&text, &reply); err != nil {
 			return false, err
 		}
-		l.result.AuthMethod = l.chap.method
+		l.result.AuthMethod, l.result.TargetCHAPName = l.chap.method, l.chap.target
 	}
 	if err := l.receiveKeys(text, &reply); err != nil {
 		return false, err

@@ -306,7 +306,7 @@ func (l *login) settle() error {
 		tpgt = max(l.addr.Tag, 1) // it must say, but some do not; 1 is what others assume
 	}
 	l.result.PortalGroupTag = tpgt
-	for _, s := range negotiated(l.result.Params, l.result.ExpStatSN, tpgt, l.result.TargetAlias) {
+	for _, s := range negotiated(&l.result, tpgt) {
 		if err := l.ctl.set(l.sid, cid, s); err != nil {
 			return err
 		}

@@ -244,7 +244,7 @@ func TestSettingValues(t *testing.T) {
 	}
 	p := iscsi.DefaultParams()
 	p.FirstBurstLength = 2 * p.MaxBurstLength
-	set := negotiated(p, 1, 1, "")
+	set := negotiated(&iscsi.InitiatorResult{Params: p, ExpStatSN: 1}, 1)
 	i := slices.IndexFunc(set, func(s setting) bool { return s.param == paramFirstBurst })
 	if set[i].value != strconv.Itoa(p.MaxBurstLength) {
 		t.Errorf("first burst %s is more than the maximum %d", set[i].value, p.MaxBurstLength)

@@ -103,7 +103,6 @@ func identity(c *Config, persistent iscsi.TargetAddress) []setting {
 	return append(set,
 		setting{param: paramUsername, name: "username", value: c.CHAP.User.Name},
 		setting{param: paramPassword, name: "password", value: c.CHAP.User.Secret.Reveal()},
-		setting{param: paramUsernameIn, name: "username_in", value: c.CHAP.Target.Name},
 		setting{param: paramPasswordIn, name: "password_in", value: c.CHAP.Target.Secret.Reveal()},
 	)
 }
@@ -117,7 +116,8 @@ func replacementSeconds(d time.Duration) string {
 }
 
 // negotiated are the settings that a login decided.
-func negotiated(p iscsi.Params, expStatSN uint32, tpgt int, alias string) []setting {
+func negotiated(r *iscsi.InitiatorResult, tpgt int) []setting {
+	p := r.Params
 	number := func(n int) string { return strconv.Itoa(n) }
 	flag := func(b bool) string {
 		if b {
@@ -138,9 +138,11 @@ func negotiated(p iscsi.Params, expStatSN uint32, tpgt int, alias string) []sett
 		{param: paramPDUInOrder, name: "data_pdu_in_order", value: flag(p.DataPDUInOrder)},
 		{param: paramDataSeqInOrder, name: "data_seq_in_order", value: flag(p.DataSequenceInOrder)},
 		{param: paramERL, name: "erl", value: "0"},
-		{param: paramExpStatSN, name: "exp_statsn", value: fmt.Sprint(expStatSN)},
+		{param: paramExpStatSN, name: "exp_statsn", value: fmt.Sprint(r.ExpStatSN)},
 		{param: paramTPGT, name: "tpgt", value: number(tpgt)},
-		{param: paramTargetAlias, name: "targetalias", value: alias, optional: true},
+		{param: paramTargetAlias, name: "targetalias", value: r.TargetAlias, optional: true},
+		// Without it iscsid, when it takes the session over, fails the target's proof.
+		{param: paramUsernameIn, name: "username_in", value: r.TargetCHAPName},
 	}
 }
 
