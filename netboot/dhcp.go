@@ -19,12 +19,14 @@ const (
 	dhcpHandlers   = 64 // packets in hand at once; the socket's buffer holds the rest
 )
 
+// dhcpService is how packets at one port are answered.
+type dhcpService struct {
+	answer func(request *dhcpv4.DHCPv4, now time.Time) *dhcpv4.DHCPv4 // nil for nothing
+	to     func(request, reply *dhcpv4.DHCPv4, from net.Addr) netip.AddrPort
+}
+
 // serveDHCP answers packets until ctx ends.
-func (s *Server) serveDHCP(ctx context.Context, conn net.PacketConn) error {
-	answer := s.answer
-	if s.cfg.DHCP.Proxy {
-		answer = s.proxyAnswerAt(addrPort(conn.LocalAddr()).Port())
-	}
+func (s *Server) serveDHCP(ctx context.Context, conn net.PacketConn, service dhcpService) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	slots := make(chan struct{}, dhcpHandlers)
@@ -37,15 +39,15 @@ func (s *Server) serveDHCP(ctx context.Context, conn net.PacketConn) error {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			if reply := answer(request, time.Now()); reply != nil {
-				s.send(conn, request, reply, from)
+			if reply := service.answer(request, time.Now()); reply != nil {
+				s.send(conn, request, reply, service.to(request, reply, from))
 			}
 		})
 	})
 }
 
 // send answers a request.
-func (s *Server) send(conn net.PacketConn, request, reply *dhcpv4.DHCPv4, from net.Addr) {
+func (s *Server) send(conn net.PacketConn, request, reply *dhcpv4.DHCPv4, to netip.AddrPort) {
 	if reply.MessageType() == dhcpv4.MessageTypeAck && s.cfg.DHCP.leases() {
 		s.saveLeases()
 	}
@@ -55,10 +57,6 @@ func (s *Server) send(conn net.PacketConn, request, reply *dhcpv4.DHCPv4, from n
 	}
 	// Recorded before it is sent: what the client does next is recorded after it.
 	s.dhcpEvent(sentKind(reply.MessageType()), request, fromIP(reply.YourIPAddr), detail)
-	to := destination(request, reply)
-	if addrPort(conn.LocalAddr()).Port() == proxyPort {
-		to = addrPort(from)
-	}
 	if _, err := conn.WriteTo(reply.ToBytes(), net.UDPAddrFromAddrPort(to)); err != nil {
 		s.log.Error("netboot: a DHCP answer could not be sent", "to", to, "error", err)
 	}
@@ -73,7 +71,7 @@ func (s *Server) saveLeases() {
 
 // destination is where an answer goes (RFC 2131, 4.1): to the relay, to the address that the client has, else to all.
 // A client that has no address yet hears only broadcasts, unless the server could enter it into its ARP table.
-func destination(request, reply *dhcpv4.DHCPv4) netip.AddrPort {
+func destination(request, reply *dhcpv4.DHCPv4, _ net.Addr) netip.AddrPort {
 	broadcast := netip.AddrPortFrom(netip.AddrFrom4([4]byte{255, 255, 255, 255}), dhcpClientPort)
 	if relay := fromIP(request.GatewayIPAddr); relay.IsValid() {
 		return netip.AddrPortFrom(relay, dhcpServerPort)

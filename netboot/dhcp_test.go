@@ -304,7 +304,7 @@ func TestDestination(t *testing.T) {
 		{[]dhcpv4.Modifier{client, relay}, ack, "10.0.0.2:67"},
 		{[]dhcpv4.Modifier{relay}, nak, "10.0.0.2:67"},
 	} {
-		if got := destination(message(t, dhcpv4.MessageTypeRequest, testMAC, c.mods...), c.reply).String(); got != c.want {
+		if got := destination(message(t, dhcpv4.MessageTypeRequest, testMAC, c.mods...), c.reply, nil).String(); got != c.want {
 			t.Errorf("%s goes to %s, want %s", c.reply.MessageType(), got, c.want)
 		}
 	}
@@ -469,7 +469,7 @@ func FuzzDHCP(f *testing.F) {
 		if _, err := dhcpv4.FromBytes(b); err != nil {
 			t.Errorf("unreadable answer: %v", err)
 		}
-		destination(request, reply)
+		destination(request, reply, nil)
 		if ip := fromIP(reply.YourIPAddr); ip.IsValid() && !s.pool.dynamic(ip) {
 			t.Errorf("granted %s, not in the pool", ip)
 		}
@@ -487,23 +487,23 @@ func TestProxy(t *testing.T) {
 	mac := ibft.MAC{0x52, 0x54, 0, 0, 0, 1}
 	for _, tc := range []struct {
 		name string
-		port uint16
+		at   func(*Server, *dhcpv4.DHCPv4, time.Time) *dhcpv4.DHCPv4
 		kind dhcpv4.MessageType
 		as   []dhcpv4.Modifier
 		want dhcpv4.MessageType // 0: no answer
 		file string
 	}{
-		{"iPXE looks for an address", 67, dhcpv4.MessageTypeDiscover, asIPXE(), dhcpv4.MessageTypeOffer, "http://10.0.0.1/machines/52-54-00-00-00-01/boot.ipxe"},
-		{"iPXE takes the other server's", 67, dhcpv4.MessageTypeRequest, asIPXE(), 0, ""},
-		{"iPXE asks again", proxyPort, dhcpv4.MessageTypeRequest, asIPXE(), dhcpv4.MessageTypeAck, "http://10.0.0.1/machines/52-54-00-00-00-01/boot.ipxe"},
-		{"BIOS", 67, dhcpv4.MessageTypeDiscover, asPXE(iana.INTEL_X86PC), dhcpv4.MessageTypeOffer, "loader/undionly.kpxe"},
-		{"a processor without a loader", 67, dhcpv4.MessageTypeDiscover, asPXE(iana.EFI_ARM64), 0, ""},
-		{"our init", 67, dhcpv4.MessageTypeDiscover, asInit(), 0, ""},
-		{"a system", 67, dhcpv4.MessageTypeDiscover, nil, 0, ""},
-		{"an answer", proxyPort, dhcpv4.MessageTypeRequest, append(asIPXE(), asReply), 0, ""},
+		{"iPXE looks for an address", (*Server).proxyOffer, dhcpv4.MessageTypeDiscover, asIPXE(), dhcpv4.MessageTypeOffer, "http://10.0.0.1/machines/52-54-00-00-00-01/boot.ipxe"},
+		{"iPXE takes the other server's", (*Server).proxyOffer, dhcpv4.MessageTypeRequest, asIPXE(), 0, ""},
+		{"iPXE asks again", (*Server).proxyAck, dhcpv4.MessageTypeRequest, asIPXE(), dhcpv4.MessageTypeAck, "http://10.0.0.1/machines/52-54-00-00-00-01/boot.ipxe"},
+		{"BIOS", (*Server).proxyOffer, dhcpv4.MessageTypeDiscover, asPXE(iana.INTEL_X86PC), dhcpv4.MessageTypeOffer, "loader/undionly.kpxe"},
+		{"a processor without a loader", (*Server).proxyOffer, dhcpv4.MessageTypeDiscover, asPXE(iana.EFI_ARM64), 0, ""},
+		{"our init", (*Server).proxyOffer, dhcpv4.MessageTypeDiscover, asInit(), 0, ""},
+		{"a system", (*Server).proxyOffer, dhcpv4.MessageTypeDiscover, nil, 0, ""},
+		{"an answer", (*Server).proxyAck, dhcpv4.MessageTypeRequest, append(asIPXE(), asReply), 0, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := s.proxyAnswerAt(tc.port)(message(t, tc.kind, mac, tc.as...), time.Now())
+			r := tc.at(s, message(t, tc.kind, mac, tc.as...), time.Now())
 			if tc.want == 0 {
 				if r != nil {
 					t.Errorf("answered: %s", r.Summary())

@@ -1,6 +1,7 @@
 package netboot
 
 import (
+	"net"
 	"net/netip"
 	"time"
 
@@ -16,27 +17,37 @@ const (
 	useBootFile         = 1 << 3 // load the file that this answer names; look for no boot server
 )
 
-// proxyAnswerAt returns how a proxy DHCP server answers at a port: an offer without an address to who looks for one,
-// which firmware puts together with another server's, and an acknowledgement to who then asks at proxyPort.
-func (s *Server) proxyAnswerAt(port uint16) func(*dhcpv4.DHCPv4, time.Time) *dhcpv4.DHCPv4 {
-	return func(request *dhcpv4.DHCPv4, now time.Time) *dhcpv4.DHCPv4 {
-		kind := kindOf(request)
-		switch {
-		case request.OpCode != dhcpv4.OpcodeBootRequest || kind == kindSystem || kind == kindInit:
-			return nil
-		case port != proxyPort && request.MessageType() == dhcpv4.MessageTypeDiscover:
-			s.dhcpEvent(DHCPDiscover, request, netip.Addr{}, kind.String())
-			if kind == kindIPXE {
-				s.solicitors.expect(macOf(request), now)
-			}
-			return s.proxyReply(dhcpv4.MessageTypeOffer, request)
-		case port == proxyPort && (request.MessageType() == dhcpv4.MessageTypeRequest || request.MessageType() == dhcpv4.MessageTypeInform):
-			s.dhcpEvent(DHCPRequest, request, fromIP(request.ClientIPAddr), kind.String())
-			return s.proxyReply(dhcpv4.MessageTypeAck, request)
-		}
+// proxyOffer answers who looks for an address: with an offer that has none, which firmware puts together with another
+// server's.
+func (s *Server) proxyOffer(request *dhcpv4.DHCPv4, now time.Time) *dhcpv4.DHCPv4 {
+	kind := kindOf(request)
+	if !bootsByProxy(request, kind) || request.MessageType() != dhcpv4.MessageTypeDiscover {
 		return nil
 	}
+	s.dhcpEvent(DHCPDiscover, request, netip.Addr{}, kind.String())
+	if kind == kindIPXE {
+		s.solicitors.expect(macOf(request), now)
+	}
+	return s.proxyReply(dhcpv4.MessageTypeOffer, request)
 }
+
+// proxyAck answers who has an address and asks again, at proxyPort.
+func (s *Server) proxyAck(request *dhcpv4.DHCPv4, _ time.Time) *dhcpv4.DHCPv4 {
+	kind, asked := kindOf(request), request.MessageType()
+	if !bootsByProxy(request, kind) || asked != dhcpv4.MessageTypeRequest && asked != dhcpv4.MessageTypeInform {
+		return nil
+	}
+	s.dhcpEvent(DHCPRequest, request, fromIP(request.ClientIPAddr), kind.String())
+	return s.proxyReply(dhcpv4.MessageTypeAck, request)
+}
+
+// bootsByProxy says that a request is firmware's: our init and a running system ask the other server.
+func bootsByProxy(request *dhcpv4.DHCPv4, kind clientKind) bool {
+	return request.OpCode == dhcpv4.OpcodeBootRequest && kind != kindSystem && kind != kindInit
+}
+
+// toAsker is where an answer from proxyPort goes.
+func toAsker(_, _ *dhcpv4.DHCPv4, from net.Addr) netip.AddrPort { return addrPort(from) }
 
 // proxyReply tells firmware what to load; nil if there is nothing.
 func (s *Server) proxyReply(t dhcpv4.MessageType, request *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {

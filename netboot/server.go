@@ -90,10 +90,14 @@ func (s *Server) Run(ctx context.Context, network Network) error {
 	close(s.ready)
 	group, ctx := errgroup.WithContext(ctx)
 	if socks.dhcp != nil {
-		group.Go(func() error { return s.serveDHCP(ctx, socks.dhcp) })
+		service := dhcpService{s.answer, destination}
+		if s.cfg.DHCP.Proxy {
+			service.answer = s.proxyOffer
+		}
+		group.Go(func() error { return s.serveDHCP(ctx, socks.dhcp, service) })
 	}
 	if socks.proxy != nil {
-		group.Go(func() error { return s.serveDHCP(ctx, socks.proxy) })
+		group.Go(func() error { return s.serveDHCP(ctx, socks.proxy, dhcpService{s.proxyAck, toAsker}) })
 	}
 	if socks.solicitations != nil {
 		group.Go(func() error { return s.serveSolicitations(ctx, socks.solicitations) })

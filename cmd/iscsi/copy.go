@@ -259,12 +259,9 @@ func writeZeros(f *os.File, off, length int64) error {
 func (j *job) toDisk(ctx context.Context, flush func(context.Context) error) error {
 	return readFilePieces(ctx, j.file, j.done, j.size, func(p piece) error {
 		var err error
-		switch {
-		case p.data == nil && j.thin():
-			err = j.lun.WriteZeroes(ctx, p.off, p.length, true)
-		case p.data == nil:
-			_, err = j.lun.WriteAtContext(ctx, make([]byte, p.length), p.off)
-		default:
+		if p.data == nil {
+			err = j.lun.WriteZeroes(ctx, p.off, p.length, true) // a thin disk gives room back
+		} else {
 			_, err = j.lun.WriteAtContext(ctx, p.data, p.off)
 		}
 		if err != nil {
@@ -272,10 +269,4 @@ func (j *job) toDisk(ctx context.Context, flush func(context.Context) error) err
 		}
 		return j.advance(ctx, p.off+p.length, flush)
 	})
-}
-
-// thin says that the disk gives room back for zeros. Others get them as data: tgt 1.0.85 never answers a WRITE SAME that
-// comes without (NDOB).
-func (j *job) thin() bool {
-	return j.lun.Capacity().Provisioned && j.lun.Provisioning().WriteSame16 && j.lun.Capacity().ReadZeros
 }

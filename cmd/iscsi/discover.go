@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"slices"
+	"time"
 
 	"github.com/bootlun/bootlun/initiator"
 	"github.com/bootlun/bootlun/internal/cli"
 	"github.com/bootlun/bootlun/iscsi"
-	"github.com/bootlun/bootlun/iscsi/isns"
-	"github.com/bootlun/bootlun/iscsi/slp"
 )
 
 func discoverCommand() *cli.Command {
@@ -77,7 +75,7 @@ type discovery struct {
 }
 
 // run asks each of several, and tells what those say that answer.
-func (d *discovery) run(ctx context.Context, c *cli.Command, whom []string, ask func(context.Context, string) ([]iscsi.TargetRecord, error), asJSON bool, std cli.IO) (err error) {
+func (d *discovery) run(ctx context.Context, c *cli.Command, whom []string, ask func(string) initiator.Source, asJSON bool, std cli.IO) (err error) {
 	if len(whom) == 0 {
 		return c.Misused("no portal given")
 	}
@@ -95,13 +93,11 @@ func (d *discovery) run(ctx context.Context, c *cli.Command, whom []string, ask 
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	d.cfg.Tap = tap
-	var found []iscsi.TargetRecord
-	var errs []error
+	var sources []initiator.Source
 	for _, w := range whom {
-		records, err := ask(ctx, w)
-		found, errs = merge(found, records), append(errs, err)
+		sources = append(sources, ask(w))
 	}
-	err = errors.Join(errs...)
+	found, err := initiator.Find(ctx, sources...)
 	if len(found) == 0 && err == nil {
 		err = fmt.Errorf("%w: no targets", errNothingFound)
 	}
@@ -111,44 +107,30 @@ func (d *discovery) run(ctx context.Context, c *cli.Command, whom []string, ask 
 	return errors.Join(printTargets(std.Out, found), err)
 }
 
-func (d *discovery) sendTargets(ctx context.Context, portal string) ([]iscsi.TargetRecord, error) {
+func (d *discovery) sendTargets(portal string) initiator.Source {
 	cfg := d.cfg
 	cfg.Portal = portal
-	return initiator.Discover(ctx, cfg)
+	return initiator.SendTargets(cfg)
 }
 
-func (d *discovery) isns(ctx context.Context, server string) ([]iscsi.TargetRecord, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+func (d *discovery) isns(server string) initiator.Source {
+	return within{initiator.ISNS{Server: server, Initiator: d.cfg.Initiator}, d.timeout}
+}
+
+func (d *discovery) slp(agent string) initiator.Source {
+	return within{initiator.SLP{Agent: agent, Interface: d.network}, d.timeout}
+}
+
+// within is a source that has so much time to answer.
+type within struct {
+	initiator.Source
+	limit time.Duration
+}
+
+func (w within) Targets(ctx context.Context) ([]iscsi.TargetRecord, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.limit)
 	defer cancel()
-	client, err := isns.Dial(ctx, server, d.cfg.Initiator)
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	return client.Targets(ctx)
-}
-
-func (d *discovery) slp(ctx context.Context, agent string) ([]iscsi.TargetRecord, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
-	defer cancel()
-	return slp.FindTargets(ctx, slp.Query{Agent: agent, Interface: d.network})
-}
-
-// merge adds targets to others, and addresses to targets that are there already.
-func merge(all, more []iscsi.TargetRecord) []iscsi.TargetRecord {
-	for _, r := range more {
-		i := slices.IndexFunc(all, func(have iscsi.TargetRecord) bool { return have.Name == r.Name })
-		if i < 0 {
-			all = append(all, r)
-			continue
-		}
-		for _, a := range r.Addresses {
-			if !slices.Contains(all[i].Addresses, a) {
-				all[i].Addresses = append(all[i].Addresses, a)
-			}
-		}
-	}
-	return all
+	return w.Source.Targets(ctx)
 }
 
 func printTargets(w io.Writer, records []iscsi.TargetRecord) error {

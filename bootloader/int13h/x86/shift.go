@@ -102,7 +102,7 @@ func shld[T number](count func(c *CPU, in *inst) uint32) exec {
 			n := bitsOf[T]()
 			// Behind the filling comes the operand again, as processors do for
 			// counts above 16 of a 16-bit operand.
-			v := uint64(a)<<(2*n)>>0&mask64(3*n) | uint64(fill)<<n | uint64(a)
+			v := uint64(a)<<(2*n) | uint64(fill)<<n | uint64(a)
 			if n == 32 {
 				v = uint64(a)<<32 | uint64(fill)
 				return shiftedDouble(c, a, T(v<<k>>32), uint32(v>>(64-k)&1))
@@ -129,8 +129,6 @@ func shrd[T number](count func(c *CPU, in *inst) uint32) exec {
 		})
 	}
 }
-
-func mask64(n uint32) uint64 { return 1<<n - 1 }
 
 // shiftedDouble sets the flags of SHLD and SHRD; OF tells a change of sign.
 func shiftedDouble[T number](c *CPU, a, r T, cf uint32) T {
