@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bootlun/bootlun/internal/golden"
 )
 
 // checked is one table that breaks rules.
@@ -346,24 +347,13 @@ func TestCheckClean(t *testing.T) {
 
 // Tables of other writers are judged as the files beside them say.
 func TestCheckGolden(t *testing.T) {
-	tables := golden(t)
+	tables := foreignTables(t)
 	maps.Copy(tables, tablesIn(t, "broken"))
 	for name, b := range tables {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join("testdata", name+".check")
 			got := listFindings(Check(b, CheckOptions{Consumers: Consumers()}))
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("found:\n%s\nwant:\n%s", got, want)
-			}
+			golden.Compare(t, file, got)
 		})
 	}
 }
@@ -400,7 +390,7 @@ func TestFindingJSON(t *testing.T) {
 
 // Whatever parses has no error of the header's, and whatever Check calls free of errors parses.
 func FuzzCheck(f *testing.F) {
-	for _, b := range golden(f) {
+	for _, b := range foreignTables(f) {
 		f.Add(b)
 	}
 	for _, tt := range checkCases {
@@ -427,7 +417,7 @@ func FuzzCheck(f *testing.F) {
 }
 
 func BenchmarkCheck(b *testing.B) {
-	tables := golden(b)
+	tables := foreignTables(b)
 	tables["worst"] = worst()
 	for name, raw := range tables {
 		b.Run(name, func(b *testing.B) {

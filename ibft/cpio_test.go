@@ -11,7 +11,7 @@ import (
 
 // cpio itself reads the archive, and finds in it a table that differs by its signature alone.
 func TestEarlyCPIO(t *testing.T) {
-	table := golden(t)["ipxe-chap"]
+	table := foreignTables(t)["ipxe-chap"]
 	archive, err := EarlyCPIO(table)
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +33,7 @@ func TestEarlyCPIO(t *testing.T) {
 
 // What was wrapped is found again, also where an initial RAM disk follows it.
 func TestDecodeCPIO(t *testing.T) {
-	table := golden(t)["ipxe-chap"]
+	table := foreignTables(t)["ipxe-chap"]
 	archive, err := EarlyCPIO(table)
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func unpackCPIO(t *testing.T, archive []byte) []byte {
 
 // The bytes that Linux looks at (its find_cpio_data): magic, sizes and name of each entry, all at 4-byte boundaries.
 func TestEarlyCPIOEntries(t *testing.T) {
-	archive, err := EarlyCPIO(golden(t)["ipxe-plain"])
+	archive, err := EarlyCPIO(foreignTables(t)["ipxe-plain"])
 	if err != nil {
 		t.Fatal(err)
 	}

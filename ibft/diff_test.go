@@ -8,7 +8,7 @@ import (
 )
 
 func TestDiffNothing(t *testing.T) {
-	for name, b := range golden(t) {
+	for name, b := range foreignTables(t) {
 		for _, layout := range []Layout{LayoutAligned, LayoutIPXE, LayoutEDK2, LayoutPacked} {
 			other := mustParse(t, mustBuild(t, values(mustParse(t, b)), BuildOptions{Layout: layout}))
 			if d := Diff(mustParse(t, b), other); d != nil {

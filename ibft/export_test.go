@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bootlun/bootlun/internal/golden"
 )
 
 // exportSamples are tables that the formats are tried on, in the form in which settings make them.
@@ -37,7 +39,7 @@ func exportSamples(t *testing.T) map[string]*Table {
 	dhcp := static
 	dhcp.NIC = NIC{Origin: OriginDHCP, MAC: static.NIC.MAC}
 	dhcp.Hostname = ""
-	samples := map[string]*Table{"nics": values(mustParse(t, golden(t)["ipxe-nics"]))}
+	samples := map[string]*Table{"nics": values(mustParse(t, foreignTables(t)["ipxe-nics"]))}
 	for name, s := range map[string]Settings{"static": static, "ipv6": ipv6, "dhcp": dhcp} {
 		table, err := s.Table(t.Context(), nil)
 		if err != nil {
@@ -67,19 +69,7 @@ func TestExportGolden(t *testing.T) {
 	for sample, table := range exportSamples(t) {
 		for _, f := range exportFormats() {
 			got := mustExport(t, table, f.Format).Bytes
-			file := filepath.Join("testdata", "export", sample+"."+string(f.Format))
-			if *update {
-				if err := os.WriteFile(file, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(got, want) {
-				t.Errorf("%s: got\n%s\nwant\n%s", file, got, want)
-			}
+			golden.Compare(t, filepath.Join("testdata", "export", sample+"."+string(f.Format)), got)
 		}
 	}
 }
@@ -208,7 +198,7 @@ func TestACPIDumpForACPIXtract(t *testing.T) {
 	if _, err := exec.LookPath("acpixtract"); err != nil {
 		t.Skip("SKIP: needs acpixtract (apt install acpica-tools)")
 	}
-	for name, b := range golden(t) {
+	for name, b := range foreignTables(t) {
 		dir := t.TempDir()
 		text := mustExport(t, mustParse(t, b), FormatACPIDump).Bytes
 		if err := os.WriteFile(filepath.Join(dir, "dump"), text, 0o600); err != nil {

@@ -2,11 +2,12 @@ package ibft
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bootlun/bootlun/internal/golden"
 )
 
 // checkFields says whether the fields are all of the bytes, in order.
@@ -33,23 +34,12 @@ func fieldList(fields []Field) string {
 }
 
 func TestFieldsGolden(t *testing.T) {
-	for name, b := range golden(t) {
+	for name, b := range foreignTables(t) {
 		t.Run(name, func(t *testing.T) {
 			fields := Fields(b)
 			checkFields(t, b, fields)
 			got, file := fieldList(fields), filepath.Join("testdata", name+".fields")
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("fields:\n%s\nwant:\n%s", got, want)
-			}
+			golden.Compare(t, file, got)
 		})
 	}
 }
@@ -116,7 +106,7 @@ func TestFieldsKeepSecrets(t *testing.T) {
 }
 
 func FuzzFields(f *testing.F) {
-	for _, b := range golden(f) {
+	for _, b := range foreignTables(f) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -126,7 +116,7 @@ func FuzzFields(f *testing.F) {
 }
 
 func BenchmarkFields(b *testing.B) {
-	tables := golden(b)
+	tables := foreignTables(b)
 	tables["worst"] = worst()
 	for name, raw := range tables {
 		b.Run(name, func(b *testing.B) {

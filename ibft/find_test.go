@@ -35,7 +35,7 @@ func sources(found []Found) []string {
 }
 
 func TestScanMemory(t *testing.T) {
-	b := golden(t)["ipxe-chap"]
+	b := foreignTables(t)["ipxe-chap"]
 	broadcom := mustBuild(t, mustParse(t, b), BuildOptions{Signature: SignatureBroadcom})
 	acpi := mustBuild(t, mustParse(t, b), BuildOptions{Signature: SignatureACPI})
 	bad := slices.Clone(b)
@@ -77,7 +77,7 @@ func TestScanMemory(t *testing.T) {
 }
 
 func TestScanMemoryShort(t *testing.T) {
-	b := golden(t)["ipxe-plain"]
+	b := foreignTables(t)["ipxe-plain"]
 	mem := memory(map[int][]byte{0x9e220: b})
 	if found, err := ScanMemory(bytes.NewReader(mem[:0xa0000])); err != nil || len(found) != 1 || !bytes.Equal(found[0].Raw, b) {
 		t.Errorf("%v, %v", sources(found), err)
@@ -111,7 +111,7 @@ func writeRoot(t *testing.T, files map[string][]byte) string {
 }
 
 func TestFindOrder(t *testing.T) {
-	b := golden(t)["ipxe-plain"]
+	b := foreignTables(t)["ipxe-plain"]
 	root := writeRoot(t, map[string][]byte{
 		"sys/firmware/acpi/tables/iBFT":  b,
 		"sys/firmware/acpi/tables/IBFT":  mustBuild(t, mustParse(t, b), BuildOptions{Signature: SignatureACPI}),
@@ -138,7 +138,7 @@ func TestFindOrder(t *testing.T) {
 }
 
 func TestFindOnUEFI(t *testing.T) {
-	b := golden(t)["ipxe-plain"]
+	b := foreignTables(t)["ipxe-plain"]
 	root := writeRoot(t, map[string][]byte{"sys/firmware/efi/fw_platform_size": []byte("64\n")})
 	found, err := Find(FindOptions{Root: root, Memory: bytes.NewReader(memory(map[int][]byte{0x9e220: b}))})
 	if err != nil || found != nil {
@@ -262,7 +262,7 @@ func TestFindInSysfs(t *testing.T) {
 	for i := range tables["every field"].Targets {
 		tables["every field"].Targets[i].LUN = NewLUN(uint16(i))
 	}
-	for name, b := range golden(t) {
+	for name, b := range foreignTables(t) {
 		tables[name] = values(mustParse(t, b))
 	}
 	for name, want := range tables {

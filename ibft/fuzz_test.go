@@ -8,7 +8,7 @@ import (
 
 // Whatever parses builds to the same bytes, and what its values build to reads as the same values.
 func FuzzParse(f *testing.F) {
-	for _, b := range golden(f) {
+	for _, b := range foreignTables(f) {
 		f.Add(b)
 	}
 	for _, layout := range layouts {
@@ -75,7 +75,7 @@ func FuzzParseRootPath(f *testing.F) {
 
 // b lies at a fuzzed place around the scanned windows.
 func FuzzScanMemory(f *testing.F) {
-	for _, b := range golden(f) {
+	for _, b := range foreignTables(f) {
 		f.Add(uint32(0x9e220), b)
 		f.Add(uint32(0x9ffe0), b)
 		f.Add(uint32(0xffff0), b)
@@ -96,7 +96,7 @@ func FuzzScanMemory(f *testing.F) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	for name, raw := range golden(b) {
+	for name, raw := range foreignTables(b) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
@@ -109,7 +109,7 @@ func BenchmarkParse(b *testing.B) {
 }
 
 func BenchmarkBuild(b *testing.B) {
-	for name, raw := range golden(b) {
+	for name, raw := range foreignTables(b) {
 		parsed, err := Parse(raw)
 		if err != nil {
 			b.Fatal(err)

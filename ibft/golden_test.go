@@ -3,18 +3,17 @@ package ibft
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bootlun/bootlun/internal/golden"
 )
 
-var update = flag.Bool("update", false, "write the golden JSON files anew")
-
-// golden returns the tables in testdata, which other programs wrote, by name.
-func golden(t testing.TB) map[string][]byte {
+// foreignTables returns the tables in testdata, which other programs wrote, by name.
+func foreignTables(t testing.TB) map[string][]byte {
 	t.Helper()
 	return tablesIn(t, "")
 }
@@ -40,7 +39,7 @@ func tablesIn(t testing.TB, folder string) map[string][]byte {
 // Tables of other writers read as the values beside them, and build to the same bytes: as they came, and in their
 // writer's layout from the values alone.
 func TestGolden(t *testing.T) {
-	for name, b := range golden(t) {
+	for name, b := range foreignTables(t) {
 		t.Run(name, func(t *testing.T) {
 			table := mustParse(t, b)
 			compareJSON(t, filepath.Join("testdata", name+".json"), table)
@@ -85,16 +84,5 @@ func compareJSON(t *testing.T, file string, table *Table) {
 		t.Fatal(err)
 	}
 	got.WriteByte('\n')
-	if *update {
-		if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got.Bytes(), want) {
-		t.Errorf("read as:\n%s\nwant:\n%s", got.Bytes(), want)
-	}
+	golden.Compare(t, file, got.Bytes())
 }

@@ -100,7 +100,7 @@ func TestImport(t *testing.T) {
 // The records of a machine with two NICs make a table with two NICs, and those of one NIC share it.
 func TestImportRecords(t *testing.T) {
 	for name, n := range map[string]int{"ipxe-nics": 2, "ipxe-paths": 1} {
-		want := mustParse(t, golden(t)[name])
+		want := mustParse(t, foreignTables(t)[name])
 		e, err := want.Export(FormatOpenISCSI, ExportOptions{RevealSecrets: true})
 		if err != nil {
 			t.Fatal(err)

@@ -8,7 +8,7 @@ import (
 
 // A change that fits in its place leaves all other bytes but the checksum as they were.
 func TestSetInPlace(t *testing.T) {
-	for name, raw := range golden(t) {
+	for name, raw := range foreignTables(t) {
 		for _, change := range []struct{ field, value string }{
 			{"nic0.vlan", "42"},
 			{"nic0.mac", "02:00:00:00:00:01"},
@@ -66,7 +66,7 @@ func concerns(f Field, path string) bool {
 
 // What does not fit is laid out anew, as its writer does it; and what is taken out is gone.
 func TestSetOutOfPlace(t *testing.T) {
-	for name, raw := range golden(t) {
+	for name, raw := range foreignTables(t) {
 		table := mustParse(t, raw)
 		if err := table.Set("target0.name", table.Targets[0].Name+":and-more"); err != nil {
 			t.Fatal(err)
@@ -77,7 +77,7 @@ func TestSetOutOfPlace(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"ipxe-chap", "edk2-chap"} {
-		table := mustParse(t, golden(t)[name])
+		table := mustParse(t, foreignTables(t)[name])
 		for _, field := range []string{"target0.chap_secret", "target0.reverse_chap_secret"} {
 			if err := table.Set(field, ""); err != nil {
 				t.Fatal(err)
@@ -91,7 +91,7 @@ func TestSetOutOfPlace(t *testing.T) {
 
 // One of two names that share their bytes does not change with the other.
 func TestSetShared(t *testing.T) {
-	table := mustParse(t, golden(t)["ipxe-paths"])
+	table := mustParse(t, foreignTables(t)["ipxe-paths"])
 	shared := mustParse(t, mustBuild(t, values(table), BuildOptions{Layout: LayoutAligned}))
 	other := shared.Targets[1].Name
 	if err := shared.Set("target0.name", "iqn.x"); err != nil {
@@ -104,7 +104,7 @@ func TestSetShared(t *testing.T) {
 
 // Whatever field is set to whatever value, the table that is built says so.
 func FuzzSet(f *testing.F) {
-	for _, b := range golden(f) {
+	for _, b := range foreignTables(f) {
 		f.Add(b, uint8(9), "iqn.x")
 		f.Add(b, uint8(30), "2001:db8::1")
 		f.Add(b, uint8(40), "")

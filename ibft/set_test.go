@@ -49,7 +49,7 @@ func TestFieldsAreThoseOfJSON(t *testing.T) {
 }
 
 func TestSetKeepsLayout(t *testing.T) {
-	for name, b := range golden(t) {
+	for name, b := range foreignTables(t) {
 		table := mustParse(t, b)
 		if err := table.Set("target0.port", "3270"); err != nil {
 			t.Fatal(err)

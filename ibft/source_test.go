@@ -23,7 +23,7 @@ func decodeOne(t *testing.T, data []byte) Found {
 
 // What real programs printed of a table is that table.
 func TestDecodeSamples(t *testing.T) {
-	want := golden(t)["ipxe-chap"]
+	want := foreignTables(t)["ipxe-chap"]
 	for file, source := range map[string]string{
 		"ipxe-chap.xxd": "xxd", "ipxe-chap.hex": "hex", "ipxe-chap.hexdump": "hexdump -C",
 		"ipxe-chap.acpidump": "acpidump of 0x0000000000000000", "../ipxe-chap.bin": "",
@@ -57,7 +57,7 @@ func TestDecodePrograms(t *testing.T) {
 			if _, err := exec.LookPath(args[0]); err != nil {
 				t.Skipf("SKIP: needs %s (apt install xxd bsdextrautils acpica-tools)", args[0])
 			}
-			for name, want := range golden(t) {
+			for name, want := range foreignTables(t) {
 				file := filepath.Join("testdata", name+".bin")
 				if args[0] == "acpidump" { // it knows IBFT only
 					want = mustBuild(t, mustParse(t, want), BuildOptions{Signature: SignatureACPI})
@@ -79,7 +79,7 @@ func TestDecodePrograms(t *testing.T) {
 }
 
 func TestDecodeBroken(t *testing.T) {
-	b := golden(t)["ipxe-plain"]
+	b := foreignTables(t)["ipxe-plain"]
 	b[hdrChecksum]++
 	if f := decodeOne(t, []byte(hex.EncodeToString(b))); f.Err == nil || !bytes.Equal(f.Raw, b) {
 		t.Errorf("a table with a bad checksum: %+v", f)
@@ -131,7 +131,7 @@ func acpi(t *testing.T, rsdp int, revision byte, tables ...[]byte) []byte {
 }
 
 func TestDecodeMemoryImage(t *testing.T) {
-	b := golden(t)["ipxe-chap"]
+	b := foreignTables(t)["ipxe-chap"]
 	other := mustBuild(t, mustParse(t, b), BuildOptions{Signature: SignatureACPI})
 	facp := append([]byte("FACP\x28\x00\x00\x00"), make([]byte, 32)...)
 	low := memory(map[int][]byte{0x9e220: b})
@@ -184,7 +184,7 @@ func core(mem []byte, part int) []byte {
 }
 
 func TestDecodeCore(t *testing.T) {
-	b := golden(t)["ipxe-chap"]
+	b := foreignTables(t)["ipxe-chap"]
 	mem := acpi(t, 0xf5a40, 0, b)
 	copy(mem[0x9e220:], b)
 	want := []string{"ELF core, memory at 0x9e220", "ELF core, ACPI table at 0x111000"}

@@ -1,16 +1,14 @@
 package qemu
 
 import (
-	"flag"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-)
 
-var update = flag.Bool("update", false, "rewrite the golden files")
+	"github.com/bootlun/bootlun/internal/golden"
+)
 
 func TestArgs(t *testing.T) {
 	for _, tt := range []struct {
@@ -41,19 +39,7 @@ func TestArgs(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := strings.Join(tt.m.Args(), "\n") + "\n"
-			file := filepath.Join("testdata", "args", tt.name)
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("got\n%swant\n%s", got, want)
-			}
+			golden.Compare(t, filepath.Join("testdata", "args", tt.name), got)
 		})
 	}
 }

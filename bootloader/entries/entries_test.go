@@ -2,7 +2,6 @@ package entries
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,9 +11,8 @@ import (
 	"testing/fstest"
 
 	"github.com/bootlun/bootlun/bootloader"
+	"github.com/bootlun/bootlun/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 const rootUUID = "6b1cf0a4-27b6-4f1e-9d3a-0c5b1f0e7a11"
 
@@ -139,19 +137,7 @@ func TestDistributions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			menu, err := Find(volumes, FindOptions{EFI: true})
 			got := show(menu, err)
-			golden := filepath.Join("testdata", name+".golden")
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("menu:\n%s\nwant:\n%s", got, want)
-			}
+			golden.Compare(t, filepath.Join("testdata", name+".golden"), got)
 		})
 	}
 }

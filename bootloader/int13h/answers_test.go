@@ -2,16 +2,14 @@ package int13h
 
 import (
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/bootlun/bootlun/internal/bootprobe"
+	"github.com/bootlun/bootlun/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write testdata/answers/ours.txt from this run")
 
 // Every call of int 13h is answered as testdata/answers/ours.txt says. Beside it
 // lie SeaBIOS's and iPXE's answers, from package scenario's TestInt13h.
@@ -33,22 +31,7 @@ func TestAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := strings.Join(lines, "\n") + "\n"
-	golden := filepath.Join("testdata", "answers", "ours.txt")
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(golden), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(golden, []byte(got), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("answers:\n%s", got)
-	}
+	golden.Compare(t, filepath.Join("testdata", "answers", "ours.txt"), got)
 	agree(t, lines)
 }
 

@@ -18,20 +18,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// programDir returns a folder that holds ibft, and nothing else.
-func programDir(t *testing.T) string {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.Symlink(self, filepath.Join(dir, "ibft")); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 func TestComplete(t *testing.T) {
 	for line, want := range map[string]struct {
 		has, lacks []string
@@ -80,7 +66,7 @@ func TestComplete(t *testing.T) {
 
 // What the shells themselves make of the scripts.
 func TestCompletionInShells(t *testing.T) {
-	clitest.CompletedInShells(t, "ibft", programDir(t), map[string]string{
+	clitest.CompletedInShells(t, "ibft", map[string]string{
 		"ibft sh": "<show>", "ibft convert --to js": "<json>", "ibft check --for linux,dr": "<linux,dracut>", "ibft set target0.po": "<target0.port=>",
 		"ibft show tab": clitest.AFile,
 	})

@@ -34,7 +34,7 @@ func TestDocs(t *testing.T) {
 	if !ok {
 		t.Fatalf("%s: no %s", docsFile, docsRules)
 	}
-	rerun := clitest.Rerun{Dir: docsFiles(t), Shown: docsHome, Path: programDir(t)}
+	rerun := clitest.Rerun{Dir: docsFiles(t), Shown: docsHome, Path: clitest.ProgramDir(t, "ibft")}
 	got := rerun.Text(t, text) + docsRules + rulesForDocs()
 	if *update {
 		if err := os.WriteFile(docsFile, []byte(got), 0o644); err != nil {

@@ -56,7 +56,7 @@ func TestDocs(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(home, "disk.img"), docsImage(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	rerun := clitest.Rerun{Dir: home, Shown: "/home/me", Path: programDir(t), Replace: []string{docsPortal, address}}
+	rerun := clitest.Rerun{Dir: home, Shown: "/home/me", Path: clitest.ProgramDir(t, "iscsi"), Replace: []string{docsPortal, address}}
 	got := rerun.Text(t, want)
 	if *update && masked(got) != masked(want) {
 		if err := os.WriteFile(docsFile, []byte(got), 0o644); err != nil {
@@ -111,20 +111,6 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	os.Exit(m.Run())
-}
-
-// programDir returns a folder that holds iscsi, and nothing else.
-func programDir(t *testing.T) string {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.Symlink(self, filepath.Join(dir, "iscsi")); err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 // Every command of the program is on the page.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bootlun/bootlun/internal/cli"
+	"github.com/bootlun/bootlun/internal/cli/clitest"
 	"github.com/bootlun/bootlun/target"
 	"github.com/bootlun/bootlun/target/store"
 )
@@ -101,7 +102,7 @@ type copying struct {
 
 func startCopy(t *testing.T, args ...string) *copying {
 	t.Helper()
-	c := &copying{Cmd: exec.CommandContext(t.Context(), filepath.Join(programDir(t), "iscsi"), append([]string{"copy"}, args...)...)}
+	c := &copying{Cmd: exec.CommandContext(t.Context(), filepath.Join(clitest.ProgramDir(t, "iscsi"), "iscsi"), append([]string{"copy"}, args...)...)}
 	c.Stdout, c.Stderr = &c.said, &c.said
 	if err := c.Start(); err != nil {
 		t.Fatal(err)

@@ -1,9 +1,7 @@
 package scenario_test
 
 import (
-	"bytes"
 	"context"
-	"flag"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -12,16 +10,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bootlun/bootlun/ibft"
-	"github.com/bootlun/bootlun/netboot"
-	"github.com/bootlun/bootlun/qemu/scenario"
 	"github.com/diskfs/go-diskfs"
 	"github.com/diskfs/go-diskfs/disk"
 	"github.com/diskfs/go-diskfs/filesystem"
 	"github.com/diskfs/go-diskfs/partition/gpt"
-)
 
-var update = flag.Bool("update", false, "run every UEFI firmware that writes a table, and write its golden table in ibft/testdata anew")
+	"github.com/bootlun/bootlun/ibft"
+	"github.com/bootlun/bootlun/internal/golden"
+	"github.com/bootlun/bootlun/netboot"
+	"github.com/bootlun/bootlun/qemu/scenario"
+)
 
 // The firmware's network card and settings, as the lab has them.
 const (
@@ -83,24 +81,12 @@ func TestFirmwareTables(t *testing.T) {
 	}
 	root := scenario.Root{Path: bootableESP(t)}
 	for _, w := range writers() {
-		if !w.always && !*update {
+		if !w.always && !*golden.Update {
 			continue // two of them show that it works
 		}
 		t.Run(w.table, func(t *testing.T) {
 			got := w.write(t, root)
-			file := filepath.Join("..", "..", "ibft", "testdata", w.table+".bin")
-			if *update {
-				if err := os.WriteFile(file, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(got, want) {
-				t.Errorf("the firmware writes\n%x\nwant\n%x", got, want)
-			}
+			golden.Compare(t, filepath.Join("..", "..", "ibft", "testdata", w.table+".bin"), got)
 		})
 	}
 }

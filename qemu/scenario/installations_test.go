@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bootlun/bootlun/initramfs/rootfs"
+	"github.com/bootlun/bootlun/internal/golden"
 	"github.com/bootlun/bootlun/qemu"
 	"github.com/bootlun/bootlun/qemu/scenario"
 )
@@ -193,7 +194,7 @@ func TestInstallations(t *testing.T) {
 		t.Run(i.name(), func(t *testing.T) {
 			row := i.boot(t)
 			t.Log(row)
-			if *update && !t.Failed() {
+			if *golden.Update && !t.Failed() {
 				writeRow(t, row)
 			}
 		})

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/bootlun/bootlun/internal/bootprobe"
+	"github.com/bootlun/bootlun/internal/golden"
 	"github.com/bootlun/bootlun/netboot"
 	"github.com/bootlun/bootlun/qemu"
 	"github.com/bootlun/bootlun/qemu/scenario"
@@ -48,25 +49,8 @@ func TestInt13h(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			compare(t, filepath.Join("..", "..", "bootloader", "int13h", "testdata", "answers", bios+".txt"), strings.Join(lines, "\n")+"\n")
+			golden.Compare(t, filepath.Join("..", "..", "bootloader", "int13h", "testdata", "answers", bios+".txt"), strings.Join(lines, "\n")+"\n")
 		})
-	}
-}
-
-// compare compares with a golden file, or writes it with -update.
-func compare(t *testing.T, golden, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("answers, which are not those of %s:\n%s", golden, got)
 	}
 }
 

@@ -2,19 +2,19 @@ package foreign_test
 
 import (
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/bootlun/bootlun/internal/golden"
+
+	"github.com/goccy/go-yaml"
+
 	"github.com/bootlun/bootlun/internal/peers"
 	"github.com/bootlun/bootlun/target/control"
 	"github.com/bootlun/bootlun/target/foreign"
-	"github.com/goccy/go-yaml"
 )
-
-var update = flag.Bool("update", false, "write what Read makes of the test's files")
 
 // TestRead compares what is made of a file with testdata/*/want.
 func TestRead(t *testing.T) {
@@ -41,19 +41,7 @@ func TestRead(t *testing.T) {
 			for _, n := range r.Notes {
 				got += n.String() + "\n"
 			}
-			golden := filepath.Join(filepath.Dir(path), "want")
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("made of %s:\n%s\nwant:\n%s", path, got, want)
-			}
+			golden.Compare(t, filepath.Join(filepath.Dir(path), "want"), got)
 			if strings.Contains(string(text), "secret-of") {
 				t.Error("a secret is in the configuration")
 			}

@@ -64,10 +64,10 @@ TRIES
 print $_comps[PROGRAM]`
 )
 
-// CompletedInShells checks what the shells themselves complete with the scripts of a program, which is in the folder bin: for each
+// CompletedInShells checks what the shells themselves complete with the scripts of a program: for each
 // line what is wanted among the words in angle brackets, or AFile.
-func CompletedInShells(t *testing.T, name, bin string, wants map[string]string) {
-	work := t.TempDir()
+func CompletedInShells(t *testing.T, name string, wants map[string]string) {
+	bin, work := ProgramDir(t, name), t.TempDir()
 	if err := os.WriteFile(filepath.Join(work, "table file.bin"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -113,4 +113,19 @@ func need(t *testing.T, program string) {
 	if _, err := exec.LookPath(program); err != nil {
 		t.Skipf("SKIP: needs %s (apt install %[1]s)", program)
 	}
+}
+
+// ProgramDir returns a folder that holds the test's own program under a name, and nothing else. The package's TestMain
+// calls main where it runs under that name.
+func ProgramDir(t *testing.T, name string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
