@@ -63,6 +63,21 @@ func (v Volume) Reader(disk io.ReaderAt) io.ReaderAt {
 	return pieces{disk, v.LVM.Pieces}
 }
 
+// Offset gives where on the disk n bytes of the volume from at on are, if they are in one piece.
+func (v Volume) Offset(at, n int64) (int64, error) {
+	list := []Piece{{Start: v.Start, Size: v.Size}}
+	if v.LVM != nil {
+		list = v.LVM.Pieces
+	}
+	for _, p := range list {
+		if at >= 0 && at <= p.Size-n {
+			return p.Start + at, nil
+		}
+		at -= p.Size
+	}
+	return 0, fmt.Errorf("%d bytes at byte %d of %s are not in one piece of the disk", n, at, v.Name)
+}
+
 // pieces are stretches of a disk as one.
 type pieces struct {
 	disk io.ReaderAt

@@ -65,6 +65,19 @@ func TestLogicalVolumes(t *testing.T) {
 	if n, err := root.Reader(d).ReadAt(b, 600<<20-3); n != 6 || string(b) != "abcdef" {
 		t.Errorf("over the border of two pieces: %d, %q, %v", n, b, err)
 	}
+	for at, want := range map[int64]int64{0: first, 600<<20 - 6: first + 600<<20 - 6, 600 << 20: second, 1400<<20 - 6: second + 800<<20 - 6} {
+		if got, err := root.Offset(at, 6); err != nil || got != want {
+			t.Errorf("byte %d is at %d of the disk, %v, want %d", at, got, err, want)
+		}
+	}
+	for _, at := range []int64{-1, 600<<20 - 3, 1400<<20 - 5, 1 << 62} {
+		if got, err := root.Offset(at, 6); err == nil {
+			t.Errorf("byte %d is at %d of the disk", at, got)
+		}
+	}
+	if got, err := partitions[0].Offset(7, 6); err != nil || got != lvmStart+7 {
+		t.Errorf("a partition's byte 7 is at %d, %v", got, err)
+	}
 	if n, err := root.Reader(d).ReadAt(b, root.Size-2); n != 2 || err != io.EOF {
 		t.Errorf("over the end: %d, %v", n, err)
 	}

@@ -20,19 +20,71 @@ const MaxOverwrite = 64 << 10
 // Where the file's blocks are is seen from what reading it reads. Nothing is written unless that is certain, and if the file then
 // does not read as it should, what was there is put back. File systems with checksums over data (btrfs) are refused.
 func Overwrite(disk bootloader.Disk, w io.WriterAt, v bootloader.Volume, name string, data []byte) error {
+	seen := &recorder{ReaderAt: disk}
+	recorded := disk
+	recorded.ReaderAt = seen
+	return overwrite(w, v, name, data, place{
+		read: func() ([]byte, error) { return openAndRead(recorded, v, name) },
+		find: func(old []byte) (int64, error) { return seen.find(old) },
+		back: func(int64) ([]byte, error) { return openAndRead(disk, v, name) },
+	})
+}
+
+// Mounted are a volume's files by way of Linux, which tells where on the volume they are (bootloader.MountedFiles).
+type Mounted interface {
+	fs.FS
+	Place(name string) (at int64, err error)
+}
+
+// OverwriteMounted is Overwrite for a volume that Linux has mounted read-only, which does not learn of it. Unless the file's bytes are
+// on the disk where Linux says, nothing is written.
+//
+// A mount to write by would replay a journal and change more than the file, under a system that may be hibernated.
+func OverwriteMounted(disk bootloader.Disk, w io.WriterAt, v bootloader.Volume, mounted Mounted, name string, data []byte) error {
+	readAt := func(at int64) ([]byte, error) {
+		b := make([]byte, len(data))
+		_, err := disk.ReadAt(b, at)
+		return b, err
+	}
+	return overwrite(w, v, name, data, place{
+		read: func() ([]byte, error) { return readWhole(mounted, name) },
+		find: func(old []byte) (int64, error) {
+			at, err := mounted.Place(name)
+			if err != nil {
+				return 0, err
+			}
+			if at, err = v.Offset(at, int64(len(old))); err != nil {
+				return 0, err
+			}
+			if there, err := readAt(at); err != nil || !bytes.Equal(there, old) {
+				return 0, errors.Join(fmt.Errorf("its bytes are not at byte %d of the disk, where they should be", at), err)
+			}
+			return at, nil
+		},
+		back: readAt,
+	})
+}
+
+// place reads a file, finds what it has read on the disk, and reads it from there when it has been written.
+type place struct {
+	read func() ([]byte, error)
+	find func(old []byte) (at int64, err error)
+	back func(at int64) ([]byte, error)
+}
+
+func overwrite(w io.WriterAt, v bootloader.Volume, name string, data []byte, p place) error {
 	fail := func(err error) error { return fmt.Errorf("write %s of %s: %w", name, v.Name, err) }
 	switch v.FS.Type {
 	case "ext2", "ext3", "ext4", "vfat", "xfs":
+	case "btrfs":
+		return fail(fmt.Errorf("%w: btrfs has checksums of its data; GRUB does not write it either", ErrUnsupported))
 	default:
 		return fail(fmt.Errorf("%w (%s)", ErrUnsupported, v))
 	}
 	if len(data) == 0 || len(data) > MaxOverwrite {
 		return fail(fmt.Errorf("%d bytes cannot be written, at most %d", len(data), MaxOverwrite))
 	}
-	seen := &recorder{ReaderAt: disk}
-	recorded := disk
-	recorded.ReaderAt = seen
-	old, err := readWhole(recorded, v, name)
+	old, err := p.read()
 	switch {
 	case err != nil:
 		return fail(err)
@@ -41,25 +93,29 @@ func Overwrite(disk bootloader.Disk, w io.WriterAt, v bootloader.Volume, name st
 	case bytes.Equal(old, data):
 		return nil
 	}
-	at, err := seen.find(old)
+	at, err := p.find(old)
 	if err != nil {
 		return fail(err)
 	}
 	if _, err := w.WriteAt(data, at); err != nil {
 		return fail(err)
 	}
-	if now, err := readWhole(disk, v, name); err != nil || !bytes.Equal(now, data) {
+	if now, err := p.back(at); err != nil || !bytes.Equal(now, data) {
 		_, undo := w.WriteAt(old, at)
 		return fail(errors.Join(errors.New("it does not read as it was written, and is as it was"), err, undo))
 	}
 	return nil
 }
 
-func readWhole(disk bootloader.Disk, v bootloader.Volume, name string) ([]byte, error) {
+func openAndRead(disk bootloader.Disk, v bootloader.Volume, name string) ([]byte, error) {
 	files, err := Open(disk, v)
 	if err != nil {
 		return nil, err
 	}
+	return readWhole(files, name)
+}
+
+func readWhole(files fs.FS, name string) ([]byte, error) {
 	f, err := files.Open(name)
 	if err != nil {
 		return nil, err

@@ -211,7 +211,11 @@ func (m *machine) saveEnvFile(f entries.File, changes []entries.EnvChange) error
 	if block, err = entries.UpdateEnvBlock(block, changes); err != nil {
 		return err
 	}
-	return files.Overwrite(m.own.lun, m.own.disk, f.Volume.Volume, strings.TrimPrefix(f.Path, "/"), block)
+	v, name := f.Volume.Volume, strings.TrimPrefix(f.Path, "/")
+	if mounted, ok := f.Volume.Files.(files.Mounted); ok {
+		return files.OverwriteMounted(m.own.lun, m.own.disk, v, mounted, name, block)
+	}
+	return files.Overwrite(m.own.lun, m.own.disk, v, name, block)
 }
 
 func describeChanges(changes []entries.EnvChange) string {

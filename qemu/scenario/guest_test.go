@@ -87,3 +87,15 @@ func (g *guest) seesTable() {
 		}
 	}
 }
+
+// seesFirmware looks for what a kernel keeps of UEFI: its calls, which need its memory map, and its variables.
+func (g *guest) seesFirmware(efi bool) {
+	g.t.Helper()
+	said := g.run("ls /sys/firmware; ls /sys/firmware/efi/efivars | grep -c ^Boot")
+	if !efi && slices.Contains(said, "efi") {
+		g.t.Errorf("a kernel on BIOS sees UEFI: %q", said)
+	}
+	if efi && (!slices.Contains(said, "efi") || slices.Contains(said, "0")) {
+		g.t.Errorf("what there is of the firmware: %q, want efi and variables", said)
+	}
+}

@@ -116,6 +116,7 @@ grub)
 	inside grub-install --target=i386-pc $disk
 	inside grub-install --target=x86_64-efi --efi-directory=/boot/efi --no-nvram
 	inside update-grub
+	inside grub-reboot 0 # counts once
 	;;
 extlinux)
 	step "extlinux by extlinux --install and u-boot-update"
