@@ -60,6 +60,7 @@ test   syslinux         boot loaders whose boot sectors we run; so are the next 
 test   extlinux         .
 test   isolinux         .
 test   syslinux-common  .
+test   user-mode-linux  has one of them install itself, which takes a mount
 LIST
 }
 

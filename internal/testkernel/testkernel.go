@@ -1,9 +1,12 @@
 // Package testkernel makes what boot loaders take for a Linux kernel, for tests
-// of who loads it. It cannot run.
+// of who loads it. It cannot run. [Compare] compares what was loaded with the file.
 package testkernel
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 )
 
@@ -33,4 +36,25 @@ func Image() []byte {
 	le.PutUint64(k[0x258:], 0x1000000)
 	le.PutUint32(k[0x260:], 2*payload)
 	return k
+}
+
+// Compare compares what a kernel runs: its protected-mode code, and of the header
+// what a loader does not overwrite. A signature behind the code, which no loader
+// loads, does not count.
+func Compare(got, want []byte) error {
+	setup := (int(want[0x1F1]) + 1) * 512
+	length := setup + int(binary.LittleEndian.Uint32(want[0x1F4:]))*16
+	if len(got) != length {
+		return fmt.Errorf("a kernel of %d bytes, want %d", len(got), length)
+	}
+	var errs []error
+	if !bytes.Equal(got[setup:], want[setup:length]) {
+		errs = append(errs, errors.New("the kernel's code differs"))
+	}
+	for _, field := range [][2]int{{0x1F1, 0x1FA}, {0x1FE, 0x224}, {0x228, 0x26C}} {
+		if g, w := got[field[0]:field[1]], want[field[0]:field[1]]; !bytes.Equal(g, w) {
+			errs = append(errs, fmt.Errorf("header from %#x: % x, want % x", field[0], g, w))
+		}
+	}
+	return errors.Join(errs...)
 }
