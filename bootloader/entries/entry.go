@@ -3,6 +3,7 @@ package entries
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"strconv"
@@ -16,12 +17,14 @@ import (
 type Volume struct {
 	bootloader.Volume
 	Files fs.FS
+	// Raw has the volume's bytes, for what GRUB names by its blocks; without it there is nothing of that kind.
+	Raw io.ReaderAt
 }
 
 // File is a file on a volume.
 type File struct {
 	Volume *Volume
-	// Path is absolute on the volume.
+	// Path is absolute on the volume, or a block list of GRUB's (Blocks).
 	Path string
 }
 
@@ -218,7 +221,14 @@ func readConfig(v *Volume, name string) ([]byte, error) { return v.read(name, ma
 
 // read reads a file of at most limit bytes. A file that is shorter than it says is an error.
 func (v *Volume) read(name string, limit int64) ([]byte, error) {
-	fail := func(err error) ([]byte, error) { return nil, fmt.Errorf("read %s: %w", File{v, clean(name)}, err) }
+	fail := func(err error) ([]byte, error) { return nil, fmt.Errorf("read %s: %w", File{v, name}, err) }
+	if at, size, ok := (File{v, name}).Blocks(); ok {
+		data, err := v.readBlocks(at, size, limit)
+		if err != nil {
+			return fail(err)
+		}
+		return data, nil
+	}
 	f, err := v.Files.Open(inFS(name))
 	if err != nil {
 		return fail(err)
@@ -241,6 +251,9 @@ func (v *Volume) read(name string, limit int64) ([]byte, error) {
 }
 
 func (v *Volume) exists(name string) bool {
+	if _, _, ok := (File{v, name}).Blocks(); ok {
+		return v.Raw != nil
+	}
 	_, err := fs.Stat(v.Files, inFS(name))
 	return err == nil
 }

@@ -414,6 +414,9 @@ func (g *grub) locate(name string) (File, error) {
 	}
 	for _, v := range g.volumes {
 		if sameDevice(device, v) {
+			if _, _, ok := (File{v, rest}).Blocks(); ok {
+				return File{v, rest}, nil
+			}
 			return File{v, clean(rest)}, nil
 		}
 	}

@@ -1,10 +1,13 @@
 package entries
 
 import (
+	"bytes"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 )
 
 func TestUpdateEnvBlock(t *testing.T) {
@@ -66,5 +69,38 @@ func TestNextEntry(t *testing.T) {
 	}
 	if want := (EnvChange{File: File{v, "/boot/grub/grubenv"}, Name: "next_entry"}); len(menu.Env) != 1 || menu.Env[0] != want {
 		t.Errorf("the menu changes %v, want %v", menu.Env, want)
+	}
+}
+
+// SUSE's GRUB keeps on btrfs, beside the file, a block at a fixed place, which counts more.
+func TestEnvironmentInBlocks(t *testing.T) {
+	files := from(t, "boot/grub2/grub.cfg", "suse/grub.cfg", ".snapshots/grub-snapshot.cfg", "suse/snapshot.cfg")
+	files["boot/grub2/grubenv"] = &fstest.MapFile{Data: []byte(envBlockHead + "env_block=512+1\nsaved_entry=0\n####")}
+	v := volume(2, "linux", rootUUID, "btrfs", files)
+	raw := make([]byte, 1<<20)
+	copy(raw[256<<10:], envBlockHead+"next_entry=1>0\n"+strings.Repeat("#", 512))
+	v.Raw = bytes.NewReader(raw)
+	menu, err := Find([]*Volume{v}, FindOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := menu.Lookup("1>0"); menu.Default != want || want <= 0 {
+		t.Errorf("entry %d starts, want %d, the next entry", menu.Default, want)
+	}
+	block := File{v, "512+1"}
+	want := []EnvChange{{File: File{v, "/boot/grub2/grubenv"}, Name: "next_entry"}, {File: block, Name: "next_entry"}}
+	if !slices.Equal(menu.Env, want) {
+		t.Errorf("the menu changes %v, want %v", menu.Env, want)
+	}
+	if at, size, ok := block.Blocks(); at != 256<<10 || size != 512 || !ok {
+		t.Errorf("%s is %d bytes at %d, %v", block, size, at, ok)
+	}
+	if got, err := block.Read(512); err != nil || !bytes.Equal(got, raw[256<<10:][:512]) {
+		t.Errorf("%s reads as %.40q, %v", block, got, err)
+	}
+	for _, p := range []string{"/512+1", "512", "512+0", "+1", "-1+1", "512+1,9+1", "999999999999999+1", "512+99999"} {
+		if at, size, ok := (File{v, p}).Blocks(); ok {
+			t.Errorf("%s is %d bytes at %d", p, size, at)
+		}
 	}
 }

@@ -3,7 +3,8 @@
 // [Open] makes an fs.FS of a volume with ext2, ext3, ext4 or FAT32 on it. go-diskfs does the reading. This package adds what a boot
 // needs: links are followed inside the file system, what is not there is fs.ErrNotExist, small reads come from a cache of large
 // ones, and a damaged file system is an error, where the library would panic, run out of memory or never return.
-// [Overwrite] puts other bytes in the place of a small file's, as boot loaders do.
+// [Overwrite] puts other bytes in the place of a small file's, as boot loaders do; [OverwriteMounted] does on volumes that Linux has
+// mounted to be read, [OverwriteReserved] in what btrfs leaves free for boot loaders.
 //
 // # Limits
 //

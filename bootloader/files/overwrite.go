@@ -18,7 +18,7 @@ const MaxOverwrite = 64 << 10
 // with nothing of the file system changed. w writes to the same disk; data that is on its way to the medium is the caller's to flush.
 //
 // Where the file's blocks are is seen from what reading it reads. Nothing is written unless that is certain, and if the file then
-// does not read as it should, what was there is put back. File systems with checksums over data (btrfs) are refused.
+// does not read as it should, what was there is put back.
 func Overwrite(disk bootloader.Disk, w io.WriterAt, v bootloader.Volume, name string, data []byte) error {
 	seen := &recorder{ReaderAt: disk}
 	recorded := disk
@@ -41,14 +41,17 @@ type Mounted interface {
 //
 // A mount to write by would replay a journal and change more than the file, under a system that may be hibernated.
 func OverwriteMounted(disk bootloader.Disk, w io.WriterAt, v bootloader.Volume, mounted Mounted, name string, data []byte) error {
-	readAt := func(at int64) ([]byte, error) {
-		b := make([]byte, len(data))
-		_, err := disk.ReadAt(b, at)
-		return b, err
-	}
+	readAt := func(at int64) ([]byte, error) { return readAt(disk, at, len(data)) }
 	return overwrite(w, v, name, data, place{
 		read: func() ([]byte, error) { return readWhole(mounted, name) },
 		find: func(old []byte) (int64, error) {
+			switch v.FS.Type {
+			case "ext2", "ext3", "ext4", "xfs":
+			case "btrfs":
+				return 0, fmt.Errorf("%w: btrfs has checksums of its data; GRUB does not write to its files either", errors.ErrUnsupported)
+			default:
+				return 0, fmt.Errorf("%w: %s", errors.ErrUnsupported, v)
+			}
 			at, err := mounted.Place(name)
 			if err != nil {
 				return 0, err
@@ -65,6 +68,39 @@ func OverwriteMounted(disk bootloader.Disk, w io.WriterAt, v bootloader.Volume, 
 	})
 }
 
+// What btrfs leaves free at its begin (Linux's BTRFS_DEVICE_RANGE_RESERVED), behind its superblock.
+const (
+	btrfsFree = 68 << 10
+	btrfsUsed = 1 << 20
+)
+
+// OverwriteReserved is Overwrite for what GRUB keeps in the space that btrfs leaves free at its begin: data at byte at of the volume.
+func OverwriteReserved(disk bootloader.Disk, w io.WriterAt, v bootloader.Volume, at int64, data []byte) error {
+	start, err := v.Offset(at, int64(len(data)))
+	readAt := func(int64) ([]byte, error) { return readAt(disk, start, len(data)) }
+	return overwrite(w, v, fmt.Sprintf("byte %d", at), data, place{
+		read: func() ([]byte, error) {
+			if err == nil && (v.FS.Type != "btrfs" || at < btrfsFree || at+int64(len(data)) > btrfsUsed) {
+				err = fmt.Errorf("%w: that is not reserved for boot loaders (%s)", errors.ErrUnsupported, v)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return readAt(start)
+		},
+		find: func([]byte) (int64, error) { return start, nil },
+		back: readAt,
+	})
+}
+
+func readAt(disk io.ReaderAt, at int64, n int) ([]byte, error) {
+	b := make([]byte, n)
+	if got, err := disk.ReadAt(b, at); got < n {
+		return nil, err
+	}
+	return b, nil
+}
+
 // place reads a file, finds what it has read on the disk, and reads it from there when it has been written.
 type place struct {
 	read func() ([]byte, error)
@@ -74,13 +110,6 @@ type place struct {
 
 func overwrite(w io.WriterAt, v bootloader.Volume, name string, data []byte, p place) error {
 	fail := func(err error) error { return fmt.Errorf("write %s of %s: %w", name, v.Name, err) }
-	switch v.FS.Type {
-	case "ext2", "ext3", "ext4", "vfat", "xfs":
-	case "btrfs":
-		return fail(fmt.Errorf("%w: btrfs has checksums of its data; GRUB does not write it either", ErrUnsupported))
-	default:
-		return fail(fmt.Errorf("%w (%s)", ErrUnsupported, v))
-	}
 	if len(data) == 0 || len(data) > MaxOverwrite {
 		return fail(fmt.Errorf("%d bytes cannot be written, at most %d", len(data), MaxOverwrite))
 	}

@@ -212,6 +212,9 @@ func (m *machine) saveEnvFile(f entries.File, changes []entries.EnvChange) error
 		return err
 	}
 	v, name := f.Volume.Volume, strings.TrimPrefix(f.Path, "/")
+	if at, _, ok := f.Blocks(); ok {
+		return files.OverwriteReserved(m.own.lun, m.own.disk, v, at, block)
+	}
 	if mounted, ok := f.Volume.Files.(files.Mounted); ok {
 		return files.OverwriteMounted(m.own.lun, m.own.disk, v, mounted, name, block)
 	}

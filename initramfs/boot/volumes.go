@@ -35,7 +35,7 @@ func (m *machine) openVolumes(ctx context.Context) ([]*entries.Volume, error) {
 				continue
 			}
 		}
-		volumes = append(volumes, &entries.Volume{Volume: v, Files: open})
+		volumes = append(volumes, &entries.Volume{Volume: v, Files: open, Raw: v.Reader(m.own.lun)})
 	}
 	return volumes, nil
 }
