@@ -65,6 +65,9 @@ func show(m Menu, err error) string {
 			fmt.Fprintf(&b, "  initramfs %s\n", f)
 		}
 		fmt.Fprintf(&b, "  cmdline %s\n", e.Cmdline)
+		if h := e.Hypervisor; h != nil {
+			fmt.Fprintf(&b, "  hypervisor %s by multiboot %d, %q, %d more modules\n", h.File, h.Multiboot, h.Cmdline, len(h.Modules))
+		}
 		showEnv(&b, e.Env)
 	}
 	for _, p := range m.Problems {
@@ -98,6 +101,9 @@ func TestDistributions(t *testing.T) {
 				},
 				Files: from(t, "boot/grub/grub.cfg", "debian-lvm/grub.cfg"),
 			},
+		},
+		"debian-xen": {
+			esp(nil), volume(2, "linux", "68d5a978-e35e-595f-9414-016d83486549", "ext4", from(t, "boot/grub/grub.cfg", "debian-xen/grub.cfg")),
 		},
 		"btrfs": { // Debian's installer puts the root into a subvolume
 			volume(2, "linux", rootUUID, "btrfs", fstest.MapFS{
@@ -231,6 +237,49 @@ menuentry "four" { chainloader /x }`, nil)
 	}
 	if !errors.Is(menu.Entries[3].Err, ErrNotLinux) {
 		t.Errorf("error = %v", menu.Entries[3].Err)
+	}
+}
+
+// What a hypervisor is given is read with it.
+func TestLoadHypervisor(t *testing.T) {
+	kernel := make([]byte, 0x400)
+	kernel[0x1FE], kernel[0x1FF] = 0x55, 0xAA
+	copy(kernel[0x202:], "HdrS")
+	files := fstest.MapFS{
+		"xen": {Data: []byte("xen")}, "linux": {Data: kernel}, "initrd": {Data: []byte("initrd")}, "policy": {Data: []byte("policy")},
+	}
+	for _, command := range []string{"multiboot", "multiboot2"} {
+		module := strings.Replace(command, "multiboot", "module", 1)
+		menu, err := grubMenu(fmt.Sprintf("menuentry xen {\n%s /xen console=com1\n%s /linux root=/dev/sda1 ro\n%s --nounzip /initrd\n%s /policy\n}",
+			command, module, module, module), files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := menu.Entries[0]
+		img, err := e.Load(LoadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := fmt.Sprintf("%s %q %q %s %s %s %d", img.Hypervisor, e.Hypervisor.Cmdline, img.Cmdline, img.Initramfs, img.Modules, kernel[0x202:0x206], img.Size())
+		if want := `xen "console=com1" "root=/dev/sda1 ro" initrd [policy] HdrS 1039`; got != want {
+			t.Errorf("%s: %s, want %s", command, got, want)
+		}
+	}
+	// Without a module there is no Linux in it, and what cannot be found is said.
+	for script, want := range map[string]string{
+		"multiboot2 /xen":                      ErrNotLinux.Error(),
+		"multiboot2 /xen\nmodule2 /policy":     ErrNotKernel.Error(),
+		"multiboot2 /xen\nmodule2 (hd9)/linux": errNoDevice.Error(),
+		"multiboot2 (hd9)/xen\nmodule2 /linux": errNoDevice.Error(),
+		"multiboot2 /nothing\nmodule2 /linux":  "nothing",
+	} {
+		menu, err := grubMenu("menuentry xen {\n"+script+"\n}", files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := menu.Entries[0].Load(LoadOptions{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error = %v, want %q", script, err, want)
+		}
 	}
 }
 

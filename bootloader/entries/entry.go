@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,10 +52,30 @@ type Entry struct {
 	Initramfs []File
 	// Cmdline is the kernel's command line; a unified image may bring its own, which then goes before it.
 	Cmdline string
+	// Hypervisor, if not nil, is what is started, and starts the kernel itself.
+	Hypervisor *Hypervisor
 	// Env is what starting it changes in environment blocks, in order.
 	Env []EnvChange
 	// Err says why this entry cannot be started by us. It is shown all the same, for menus number their entries.
 	Err error
+}
+
+// Hypervisor is a program that is started by the Multiboot Specification, such as Xen. Kernel and initramfs are its first two modules.
+type Hypervisor struct {
+	File File
+	// Multiboot is the version of the specification: 1 or 2.
+	Multiboot int
+	Cmdline   string
+	// Modules are given to it besides.
+	Modules []File
+}
+
+// same reports whether two hypervisors, of which either may be none, are started the same way.
+func (h *Hypervisor) same(o *Hypervisor) bool {
+	if h == nil || o == nil {
+		return h == o
+	}
+	return h.File == o.File && h.Multiboot == o.Multiboot && h.Cmdline == o.Cmdline && slices.Equal(h.Modules, o.Modules)
 }
 
 // ErrNotLinux marks entries that start something other than a Linux kernel.
@@ -67,15 +88,7 @@ func (e *Entry) String() string {
 
 // same reports whether two entries start the same thing.
 func (e *Entry) same(o *Entry) bool {
-	if e.Kernel != o.Kernel || e.Cmdline != o.Cmdline || len(e.Initramfs) != len(o.Initramfs) {
-		return false
-	}
-	for i := range e.Initramfs {
-		if e.Initramfs[i] != o.Initramfs[i] {
-			return false
-		}
-	}
-	return true
+	return e.Kernel == o.Kernel && e.Cmdline == o.Cmdline && slices.Equal(e.Initramfs, o.Initramfs) && e.Hypervisor.same(o.Hypervisor)
 }
 
 // Menu is what a disk offers.

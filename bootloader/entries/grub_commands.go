@@ -48,7 +48,11 @@ func findCommand(name string) grubCommand {
 		return grubLinux
 	case "initrd", "initrd16", "initrdefi":
 		return grubInitrd
-	case "chainloader", "multiboot", "multiboot2", "xen_hypervisor", "fwsetup", "reboot", "halt", "exit", "ntldr", "kfreebsd":
+	case "multiboot", "multiboot2":
+		return grubMultiboot
+	case "module", "module2":
+		return grubModule
+	case "chainloader", "xen_hypervisor", "fwsetup", "reboot", "halt", "exit", "ntldr", "kfreebsd":
 		return grubOther
 	}
 	return nil
@@ -236,12 +240,69 @@ func grubLinux(g *grub, args []string) (bool, error) {
 	}
 	// "Any initrd must be reloaded after using this command" (GRUB's manual, "linux").
 	e.Kernel, e.Initramfs = f, nil
-	words := make([]string, len(args)-2)
-	for i, arg := range args[2:] {
+	e.Cmdline = commandLine(args[2:])
+	return true, nil
+}
+
+// commandLine is what a kernel sees of its arguments.
+func commandLine(args []string) string {
+	words := make([]string, len(args))
+	for i, arg := range args {
 		words[i] = quoteArgument(arg)
 	}
-	e.Cmdline = strings.Join(words, " ")
+	return strings.Join(words, " ")
+}
+
+// grubMultiboot names what is to be started in place of a kernel: multiboot2 [--quirk-...] FILE ARGUMENT….
+func grubMultiboot(g *grub, args []string) (bool, error) {
+	version := 1
+	if args[0] == "multiboot2" {
+		version = 2
+	}
+	files := skipOptions(args[1:])
+	if g.entry == nil || len(files) == 0 {
+		return false, nil
+	}
+	e := g.entry.entry
+	f, err := g.locate(files[0])
+	if err != nil {
+		e.Err = fmt.Errorf("its hypervisor %w", err)
+		return false, nil
+	}
+	e.Hypervisor = &Hypervisor{File: f, Multiboot: version, Cmdline: commandLine(files[1:])}
+	e.Kernel, e.Initramfs, e.Cmdline = File{}, nil, ""
 	return true, nil
+}
+
+// grubModule adds a module to a hypervisor: module2 [--nounzip] FILE ARGUMENT…. The first is the kernel with its command line, the
+// second its initramfs.
+func grubModule(g *grub, args []string) (bool, error) {
+	files := skipOptions(args[1:])
+	if g.entry == nil || g.entry.entry.Hypervisor == nil || len(files) == 0 {
+		return false, nil
+	}
+	e := g.entry.entry
+	f, err := g.locate(files[0])
+	switch {
+	case err != nil:
+		e.Err = fmt.Errorf("a module of its hypervisor %w", err)
+		return false, nil
+	case e.Kernel.Volume == nil:
+		e.Kernel, e.Cmdline = f, commandLine(files[1:])
+	case e.Initramfs == nil:
+		e.Initramfs = []File{f}
+	default:
+		e.Hypervisor.Modules = append(e.Hypervisor.Modules, f)
+	}
+	return true, nil
+}
+
+// skipOptions leaves out what comes before the first file.
+func skipOptions(args []string) []string {
+	for len(args) > 0 && strings.HasPrefix(args[0], "--") {
+		args = args[1:]
+	}
+	return args
 }
 
 // quoteArgument quotes what has blanks, for the kernel to see it as one.

@@ -13,6 +13,18 @@ import (
 type Image struct {
 	Kernel, Initramfs []byte
 	Cmdline           string
+	// Hypervisor and Modules are the files of an entry's Hypervisor; empty if it has none.
+	Hypervisor []byte
+	Modules    [][]byte
+}
+
+// Size is how many bytes all its files have.
+func (img Image) Size() int64 {
+	n := len(img.Kernel) + len(img.Initramfs) + len(img.Hypervisor)
+	for _, m := range img.Modules {
+		n += len(m)
+	}
+	return int64(n)
 }
 
 // LoadOptions bound and report the reading of an entry's files.
@@ -46,6 +58,9 @@ func (e *Entry) Load(o LoadOptions) (Image, error) {
 
 func (e *Entry) load(o LoadOptions) (Image, error) {
 	files := append([]File{e.Kernel}, e.Initramfs...)
+	if e.Hypervisor != nil {
+		files = append(append(files, e.Hypervisor.File), e.Hypervisor.Modules...)
+	}
 	total, err := sizes(files)
 	if err != nil {
 		return Image{}, err
@@ -69,6 +84,19 @@ func (e *Entry) load(o LoadOptions) (Image, error) {
 		if img.Initramfs, err = read.append(img.Initramfs, f); err != nil {
 			return Image{}, err
 		}
+	}
+	if e.Hypervisor == nil {
+		return img, nil
+	}
+	if img.Hypervisor, err = read.append(nil, e.Hypervisor.File); err != nil {
+		return Image{}, err
+	}
+	for _, f := range e.Hypervisor.Modules {
+		data, err := read.append(nil, f)
+		if err != nil {
+			return Image{}, err
+		}
+		img.Modules = append(img.Modules, data)
 	}
 	return img, nil
 }

@@ -14,12 +14,8 @@ import (
 
 // The classic call takes segments of memory, which leaves where things go to us: it is how a table gets into low memory.
 
-// Where what the next kernel reads lies, and how large it may be.
+// What the next kernel reads, and how large it may be.
 const (
-	pageSize = 4096
-	// lowEnd is the end of low memory, ibftStart where Linux's ibft_find begins to look (drivers/firmware/iscsi_ibft_find.c).
-	lowEnd, ibftStart = 0xA0000, 0x80000
-	highStart         = 1 << 20
 	// maxE820 is how many entries the zero page has (Documentation/arch/x86/zero-page).
 	maxE820 = 128
 	// The loader number is kexec-tools', as Linux's own kexec_file_load has it.
@@ -40,6 +36,8 @@ type machine struct {
 	memory []region
 	// bootParams is the running kernel's zero page, for the screen and the ACPI root pointer; nil if it is not known.
 	bootParams []byte
+	acpi       acpiRoot // zero if it is not known
+	efi        bool
 }
 
 func thisMachine() (m machine, err error) {
@@ -55,6 +53,7 @@ type plan struct {
 	segments []segment
 	entry    uint64
 	tableAt  uint64 // 0 without one
+	acpiAt   uint64 // a new root of ACPI; 0 without one
 }
 
 // layOut places a kernel with its initramfs, its command line, and, in low memory, a table, if there is one.
@@ -112,8 +111,6 @@ func layOut(m machine, kernel, initramfs []byte, cmdline string, table []byte) (
 	p.segments = append(p.segments, segment{small, size, append(data, cmdline...)})
 	return p, nil
 }
-
-func pages(n int) uint64 { return (uint64(n) + pageSize - 1) &^ (pageSize - 1) }
 
 // zeroPage is what a 64-bit kernel gets in place of the firmware (Documentation/arch/x86/zero-page): its own setup header, the memory
 // map, and of the running kernel's page the screen and where ACPI begins.

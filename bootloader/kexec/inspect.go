@@ -177,14 +177,18 @@ func Complete(cmdline string, maker Maker) string {
 			more = append(more, "ip=ibft")
 		}
 	}
+	return addWords(cmdline, more...)
+}
+
+// addWords adds words to a command line, before what follows " -- ": that is the init's, or of Xen's line the first domain's.
+func addWords(cmdline string, more ...string) string {
 	if len(more) == 0 {
 		return cmdline
 	}
-	// What follows " -- " is the init's.
-	ours, inits, split := strings.Cut(" "+cmdline+" ", " -- ")
+	ours, rest, split := strings.Cut(" "+cmdline+" ", " -- ")
 	line := strings.TrimSpace(ours) + " " + strings.Join(more, " ")
 	if split {
-		line += " -- " + strings.TrimSpace(inits)
+		line += " -- " + strings.TrimSpace(rest)
 	}
 	return strings.TrimSpace(line)
 }

@@ -25,6 +25,8 @@ type Config struct {
 	// LowMemory says that the table goes where a BIOS leaves it and not before the initramfs, for kernels without
 	// CONFIG_ACPI_TABLE_UPGRADE on machines without EFI.
 	LowMemory bool
+	// Hypervisor, if not nil, is what is started, and gets kernel and initramfs as its first modules. Then the table is in low memory.
+	Hypervisor *Hypervisor
 	// Dir is a folder in memory (tmpfs) for as long as Load takes; "" is the folder for temporary files.
 	Dir string
 	// Logger hears of what went another way than first tried; nil discards.
@@ -44,6 +46,13 @@ var _ bootloader.Handoff = (*Loaded)(nil)
 func Load(cfg Config) (*Loaded, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Hypervisor != nil {
+		p, err := loadMultiboot(cfg)
+		if err != nil {
+			return nil, fmt.Errorf("kexec: kexec_load: %w", err)
+		}
+		return &Loaded{How: fmt.Sprintf("kexec_load by multiboot %d, the table at %#x", cfg.Hypervisor.Version, p.tableAt)}, nil
 	}
 	if cfg.LowMemory && cfg.Table != nil {
 		at, err := loadClassic(cfg, cfg.Initramfs, cfg.Table)

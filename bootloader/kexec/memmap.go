@@ -16,6 +16,16 @@ const (
 	memoryReserved = 2
 )
 
+// Where things lie.
+const (
+	pageSize = 4096
+	// lowEnd is the end of low memory, ibftStart where Linux's ibft_find begins to look (drivers/firmware/iscsi_ibft_find.c).
+	lowEnd, ibftStart = 0xA0000, 0x80000
+	highStart         = 1 << 20
+)
+
+func pages(n int) uint64 { return (uint64(n) + pageSize - 1) &^ (pageSize - 1) }
+
 // region is a range of physical memory.
 type region struct {
 	start, size uint64

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/bootlun/bootlun/bootloader/int13h"
+	"github.com/bootlun/bootlun/bootloader/kexec"
 	"github.com/bootlun/bootlun/ibft"
 )
 
@@ -25,8 +26,9 @@ import (
 // if nothing could be started.
 func (m *machine) startBootSector(ctx context.Context, c console) error {
 	h, err := m.runBootSector(ctx)
-	if err == nil && h.Multiboot != nil {
-		err = fmt.Errorf("%s: only Linux can be started in place of this kernel", h.Why)
+	var n next
+	if err == nil {
+		n, err = caught(h)
 	}
 	if err != nil {
 		return &StepError{
@@ -35,11 +37,32 @@ func (m *machine) startBootSector(ctx context.Context, c console) error {
 		}
 	}
 	c.result(Result{Step: "boot sector", Took: uptime(), Detail: h.Why})
-	loaded, err := m.take(c, next{kernel: h.Kernel, initramfs: h.Initrd, cmdline: h.Cmdline})
+	loaded, err := m.take(c, n)
 	if err == nil {
 		return m.jump(c, loaded, "the boot loader's kernel")
 	}
 	return &StepError{Step: "kexec", Err: err, Remedy: "see why in the lines above"}
+}
+
+// caught is what a boot loader was about to start. Of a hypervisor's modules the first are its kernel and the initramfs.
+func caught(h *int13h.Handoff) (next, error) {
+	mb := h.Multiboot
+	if mb == nil {
+		return next{kernel: h.Kernel, initramfs: h.Initrd, cmdline: h.Cmdline}, nil
+	}
+	if len(mb.Modules) == 0 {
+		return next{}, fmt.Errorf("%s: without modules: only what starts a Linux kernel, such as Xen, can be started", h.Why)
+	}
+	n := next{kernel: mb.Modules[0].Data, cmdline: mb.Modules[0].Cmdline}
+	n.hypervisor = &kexec.Hypervisor{Version: mb.Version, Image: h.Kernel, Load: mb.Load, Entry: mb.Entry, Cmdline: h.Cmdline}
+	for i, module := range mb.Modules[1:] {
+		if i == 0 {
+			n.initramfs = module.Data
+			continue
+		}
+		n.hypervisor.Modules = append(n.hypervisor.Modules, module.Data)
+	}
+	return n, nil
 }
 
 // runBootSector runs the boot sector with the machine's consoles as screen,

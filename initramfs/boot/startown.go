@@ -101,9 +101,15 @@ func (m *machine) load(c console, e *entries.Entry, cmdline string) (*kexec.Load
 		return nil, err
 	}
 	read := Result{Step: "read", Took: time.Since(start)}
-	read.Detail = rate(int64(len(img.Kernel)+len(img.Initramfs)), read.Took)
+	read.Detail = rate(img.Size(), read.Took)
 	c.result(read)
-	loaded, err := m.take(c, next{img.Kernel, img.Initramfs, img.Cmdline, m.wantsLowMemory(e, img.Kernel)})
+	n := next{kernel: img.Kernel, initramfs: img.Initramfs, cmdline: img.Cmdline}
+	if h := e.Hypervisor; h != nil {
+		n.hypervisor = &kexec.Hypervisor{Version: h.Multiboot, Image: img.Hypervisor, Cmdline: h.Cmdline, Modules: img.Modules}
+	} else {
+		n.lowMemory = m.wantsLowMemory(e, img.Kernel)
+	}
+	loaded, err := m.take(c, n)
 	if err != nil {
 		return nil, fmt.Errorf("load %q, %s and %v: %w", e, e.Kernel, e.Initramfs, err)
 	}
@@ -118,7 +124,8 @@ const copies = 3
 type next struct {
 	kernel, initramfs []byte
 	cmdline           string
-	lowMemory         bool // takes its table from there
+	lowMemory         bool              // takes its table from there
+	hypervisor        *kexec.Hypervisor // that starts the kernel, if not nil
 }
 
 // take has Linux take a kernel, with the table, as the next one to run. What
@@ -144,8 +151,11 @@ func (m *machine) take(c console, n next) (*kexec.Loaded, error) {
 		return nil, err
 	}
 	line := kexec.Complete(n.cmdline, contents.Maker)
+	if n.hypervisor != nil {
+		n.hypervisor.Cmdline = kexec.CompleteXen(n.hypervisor.Cmdline)
+	}
 	loaded, err := m.kexec(kexec.Config{
-		Kernel: n.kernel, Initramfs: n.initramfs, Cmdline: line, Table: raw, LowMemory: n.lowMemory,
+		Kernel: n.kernel, Initramfs: n.initramfs, Cmdline: line, Table: raw, LowMemory: n.lowMemory, Hypervisor: n.hypervisor,
 		Dir: "/run/bootlun", Logger: m.log,
 	})
 	if err != nil {

@@ -68,6 +68,8 @@ type DebianConfig struct {
 	Suite    string   // "" means bookworm, Debian 12
 	Mirror   string   // a URL or lines of a sources.list; "" means mmdebstrap's own choice
 	Packages []string // to be installed besides [DebianPackages]
+	// Files are texts that the image has besides, by their paths without a slash in front. They are there before the packages are.
+	Files map[string]string `json:",omitempty"`
 
 	// RootPassword lets root log in on the console; "" locks the account.
 	RootPassword string
@@ -80,6 +82,8 @@ type DebianConfig struct {
 	// Source adds the kernel and the initramfs, and no boot loader: what an
 	// installer copies to a disk of its own.
 	Source bool `json:",omitempty"`
+	// Kernel is the package of its kernel; "" means linux-image-cloud-amd64, which is small and no dom0's.
+	Kernel string `json:",omitempty"`
 	// Dracut, with SelfBooting or Source, has dracut make the initramfs; otherwise it is
 	// Debian's usual initramfs-tools.
 	Dracut bool

@@ -1,6 +1,10 @@
 package rootfs
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // tree is what our image has besides its packages.
 func (b *debianBuild) tree() []entry {
@@ -13,6 +17,9 @@ func (b *debianBuild) tree() []entry {
 		text("etc/iscsi/initiatorname.iscsi", "GenerateName=yes\n"),
 		text("etc/systemd/system/iscsid.service.d/sync.conf", iscsidSync),
 		text("etc/systemd/system.conf.d/patience.conf", patience),
+	}
+	for _, path := range slices.Sorted(maps.Keys(b.Files)) {
+		tree = append(tree, text(path, b.Files[path]))
 	}
 	if b.Autologin {
 		tree = append(tree, text("etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf", autologin))

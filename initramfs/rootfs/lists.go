@@ -34,9 +34,9 @@ var (
 		"open-iscsi", // takes over the session that the initramfs opened
 	}
 
-	// debianBoot is what it takes besides to boot by itself.
-	debianBoot = [...]string{
-		"linux-image-cloud-amd64",
+	// debianKernel is the usual kernel, debianBoot what it takes besides to boot by itself.
+	debianKernel = "linux-image-cloud-amd64"
+	debianBoot   = [...]string{
 		"busybox", "zstd", // recommended by initramfs-tools and open-iscsi; any normal installation has them
 	}
 	// With one of these two that makes its initramfs.
@@ -79,7 +79,7 @@ func (b *debianBuild) packages() []string {
 	case b.XenHost:
 		packages = append(packages, debianXen[:]...)
 	case b.SelfBooting, b.Source:
-		packages = append(packages, debianBoot[:]...)
+		packages = append(append(packages, orDefault(b.Kernel, debianKernel)), debianBoot[:]...)
 		if b.Dracut {
 			packages = append(packages, debianDracut[:]...)
 		} else {

@@ -17,6 +17,7 @@ import (
 	"github.com/bootlun/bootlun/internal/golden"
 	"github.com/bootlun/bootlun/qemu"
 	"github.com/bootlun/bootlun/qemu/scenario"
+	"github.com/bootlun/bootlun/qemu/xen"
 )
 
 //go:embed testdata/install.sh
@@ -28,6 +29,7 @@ type system struct {
 	name      string
 	dracut    bool
 	backports bool
+	xen       bool
 }
 
 // The systems of the matrix.
@@ -35,11 +37,17 @@ var (
 	debian12    = system{name: "debian"}
 	withDracut  = system{name: "dracut", dracut: true}
 	backports12 = system{name: "backports", backports: true}
+	xenHost     = system{name: "xen", xen: true}
 )
 
 const backportsSources = `deb http://deb.debian.org/debian bookworm main
 deb http://deb.debian.org/debian-security bookworm-security main
 deb http://deb.debian.org/debian bookworm-backports main`
+
+// xenSerial is what somebody types who has a serial console and a Xen host.
+const xenSerial = `GRUB_CMDLINE_XEN="com1=115200,8n1 console=com1 dom0_mem=1024M,max:1024M"
+GRUB_CMDLINE_LINUX_XEN_REPLACE="console=hvc0"
+`
 
 func (s system) config() rootfs.DebianConfig {
 	config := rootfs.DebianConfig{
@@ -52,6 +60,11 @@ func (s system) config() rootfs.DebianConfig {
 	if s.backports {
 		config.Mirror = backportsSources
 		config.Packages = append(config.Packages, "linux-image-cloud-amd64/bookworm-backports")
+	}
+	if s.xen {
+		config.Kernel = "linux-image-amd64"
+		config.Packages = append(config.Packages, "xen-system-amd64")
+		config.Files = map[string]string{"etc/default/grub.d/xen-serial.cfg": xenSerial}
 	}
 	return config
 }
@@ -167,6 +180,7 @@ var installations = []installation{
 	{withDracut, "efi", "uki", "ext4"},
 	{backports12, "bios", "grub", "ext4"},
 	{backports12, "efi", "grub", "ext4"},
+	{xenHost, "bios", "grub", "ext4"},
 }
 
 // The firmware of a UEFI machine, and where it finds iPXE.
@@ -177,6 +191,10 @@ const (
 
 // installedUp is agetty's line before it asks for a name.
 var installedUp = regexp.MustCompile(`^[^\[]* ttyS0\s*$`)
+
+// A Xen host's first domain has its console at the hypervisor's, which owns the
+// serial line.
+var xenHostUp = regexp.MustCompile(`^[^\[]* hvc0\s*$`)
 
 // Installations that the distribution's own tools have made boot by their own
 // kernels. With -update, what was seen goes into the documentation.
@@ -212,6 +230,10 @@ func (i installation) boot(t *testing.T) string {
 		Kernel: kernel.Image, Image: image, OwnKernel: true, CHAPName: "machine", CHAPSecret: "secret-of-machine",
 		Root: scenario.Root{Path: i.image(t), Up: installedUp, Quiet: true},
 	}
+	if i.system.xen {
+		lab.CPU, lab.Memory, lab.Root.Up = xen.CPU, 2048, xenHostUp
+		lab.Entry = "Debian GNU/Linux, with Xen hypervisor" // the default, but for grub-reboot
+	}
 	if i.firmware == "efi" {
 		lab.Firmware, lab.LoaderDir = uefiFirmware, ipxeLoaders
 	}
@@ -224,13 +246,13 @@ func (i installation) boot(t *testing.T) string {
 	g.run("dmesg -n 1") // nothing of the kernel's comes between
 	g.seesTable()
 	g.seesFirmware(i.firmware == "efi")
-	said := g.run("cat /sys/class/iscsi_session/session*/targetname; findmnt -no SOURCE,FSTYPE / | tr -s ' '; uname -r")
-	for _, want := range []string{scenario.TargetName, i.root()} {
+	said := g.run("cat /sys/class/iscsi_session/session*/targetname; findmnt -no SOURCE,FSTYPE / | tr -s ' '; cat /sys/hypervisor/type 2>/dev/null; uname -r")
+	for _, want := range i.wants() {
 		if !slices.Contains(said, want) {
 			t.Errorf("the machine says %q, want %q among it", said, want)
 		}
 	}
-	if i.loader == "grub" {
+	if i.loader == "grub" && lab.Entry == "" {
 		i.sawNextEntry(g)
 	}
 	initramfs := "initramfs-tools"
@@ -259,6 +281,15 @@ func (i installation) sawNextEntry(g *guest) {
 	if !slices.ContainsFunc(g.console.Lines(), seen) {
 		g.t.Errorf("no line of the console matches %q", console)
 	}
+}
+
+// wants are lines that the installed system says of itself.
+func (i installation) wants() []string {
+	want := []string{scenario.TargetName, i.root()}
+	if i.system.xen {
+		want = append(want, "xen")
+	}
+	return want
 }
 
 // root is the root's device and file system, as findmnt has them.

@@ -60,8 +60,9 @@ type Lab struct {
 	// ReverseCHAPName and ReverseCHAPSecret: the machine asks the target for it.
 	ReverseCHAPName   string
 	ReverseCHAPSecret string
-	Memory            int  // of the machine, in MiB; 0 means 1024
-	Screen            bool // it has a screen and a keyboard besides its serial line, and the kernel uses both
+	CPU               string // the machine's processor, as QEMU names it; empty means qemu.Machine's choice
+	Memory            int    // of the machine, in MiB; 0 means 1024
+	Screen            bool   // it has a screen and a keyboard besides its serial line, and the kernel uses both
 	// Firmware is the machine's, such as OVMF's; empty means QEMU's SeaBIOS.
 	Firmware string
 	// FirmwareVars are its variables (qemu.Machine.FirmwareVars). With them the

@@ -18,6 +18,7 @@ import (
 func (l Lab) machine(ctx context.Context, r *Running) (qemu.Machine, error) {
 	m := qemu.Machine{
 		Name:       "machine",
+		CPU:        l.CPU,
 		Memory:     cmp.Or(l.Memory, 1024),
 		NoReboot:   true,
 		NICs:       []qemu.NIC{{MAC: machineMAC.HardwareAddr(), LAN: r.lan.Socket()}},

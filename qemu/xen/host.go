@@ -79,15 +79,18 @@ func begin(ctx context.Context, vm *qemu.VM) error {
 	return vm.Console.Send("tar -C / -xf /dev/vdb && exec sh " + dom0Path + "\r")
 }
 
-// machine is the PC. Its processor is one that Xen and its guests run on: dom0 takes a page fault where there is SMAP,
-// and Xen kills an HVM guest at its first RDTSCP. There is one: of two, each would wait for the other wherever this
+// CPU is QEMU's name of an emulated processor that Xen and its guests run on: dom0 takes a page fault where there is SMAP, and Xen
+// kills an HVM guest at its first RDTSCP.
+const CPU = "max,-smap,-rdtscp"
+
+// machine is the PC. It has one processor: of two, each would wait for the other wherever this
 // machine has something else to do.
 func (h Host) machine(g Guest, seed string) qemu.Machine {
 	const xenAndDom0 = 1536 // MiB
 	return qemu.Machine{
 		Name:     "xen",
 		Accel:    qemu.TCG,
-		CPU:      "max,-smap,-rdtscp",
+		CPU:      CPU,
 		Memory:   xenAndDom0 + g.memory(),
 		NoReboot: true,
 		NICs:     []qemu.NIC{{LAN: h.LAN, ROM: qemu.RomNone, BootIndex: -1}},
