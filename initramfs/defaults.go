@@ -52,7 +52,7 @@ func DefaultModules() modules.Selection {
 			[]string{"virtio_pci", "virtio_mmio", "virtio_net", "virtio_blk", "virtio_scsi", "virtio_console", "virtio_rng"},
 			[]string{"vmxnet3", "hv_netvsc", "xen_netfront", "xen_blkfront"},
 			[]string{"bonding", "8021q"},
-			[]string{"ext4", "xfs", "btrfs", "vfat", "nls_cp437", "nls_iso8859_1", "nls_ascii", "nls_utf8"},
+			[]string{"ext4", "xfs", "btrfs", "vfat", "nls_cp437", "nls_iso8859_1", "nls_ascii", "nls_utf8", "efivarfs"},
 			[]string{"dm_mod", "dm_multipath", "dm_round_robin", "dm_service_time", "scsi_dh_alua"},
 			[]string{"usbhid", "hid_generic", "xhci_pci", "ehci_pci", "uhci_hcd"},
 		),

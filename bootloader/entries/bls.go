@@ -6,14 +6,16 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // blsEntry is a file of the Boot Loader Specification (UAPI.1, "Type #1 Boot Loader Entry Keys").
 type blsEntry struct {
-	id   string // the file's name without .conf and boot counter
-	keys map[string][]string
-	done bool // its boot counter has run out
+	file  string // its name
+	id    string // that without .conf and boot counter
+	keys  map[string][]string
+	count *counter
 }
 
 func (b blsEntry) first(key string) string {
@@ -54,24 +56,43 @@ func readBLS(v *Volume, dir string) (list []blsEntry, problems []error) {
 			problems = append(problems, err)
 			continue
 		}
-		b := blsEntry{keys: parseKeys(data)}
-		b.id, b.done = cutCounter(name)
+		b := blsEntry{file: f.Name(), keys: parseKeys(data)}
+		b.id, b.count = cutCounter(name)
 		list = append(list, b)
 	}
 	return list, problems
 }
 
-// cutCounter takes the boot counter off a name: "linux+2-1" has two tries left and one behind it.
-func cutCounter(name string) (id string, done bool) {
+// counter is a boot counter (UAPI.1, "Boot counting"): how many tries are left, and how many are behind it.
+type counter struct{ left, tried int }
+
+// cutCounter takes the boot counter off a name: "linux+2-1" has two tries left and one behind it. Without one count is nil.
+func cutCounter(name string) (id string, count *counter) {
 	at := strings.LastIndexByte(name, '+')
 	if at < 0 {
-		return name, false
+		return name, nil
 	}
 	left, tried, _ := strings.Cut(name[at+1:], "-")
 	if left == "" || strings.Trim(left+tried, "0123456789") != "" {
-		return name, false
+		return name, nil
 	}
-	return name[:at], strings.Trim(left, "0") == ""
+	var c counter
+	var err error
+	if c.left, err = strconv.Atoi(left); err == nil && tried != "" {
+		c.tried, err = strconv.Atoi(tried)
+	}
+	if err != nil {
+		return name, nil
+	}
+	return name[:at], &c
+}
+
+// failed reports whether no tries are left.
+func (c *counter) failed() bool { return c != nil && c.left == 0 }
+
+// next is what the file is called once the entry has been tried.
+func (c *counter) next(id, ext string) string {
+	return fmt.Sprintf("%s+%d-%d%s", id, max(c.left-1, 0), c.tried+1, ext)
 }
 
 // entry makes a menu's entry of b; text expands variables in what b says.

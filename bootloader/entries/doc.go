@@ -14,5 +14,6 @@
 //
 // An entry that starts something other than a Linux kernel (chainloader, multiboot, COM32) keeps its place in the menu, with an
 // error that says so. GRUB's wildcards, passwords and commands for screens are passed over. Nothing is written: what GRUB would write
-// to grubenv is in Menu.Env and Entry.Env, for the caller to write. A boot counter of systemd-boot is not counted down. What EFI variables say of systemd-boot's default is not read.
+// to grubenv, and systemd-boot to EFI variables, is in Menu.Env and Entry.Env, for the caller to write; how a boot counter is counted down
+// is in Entry.CountAs.
 package entries

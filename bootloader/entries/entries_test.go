@@ -68,6 +68,9 @@ func show(m Menu, err error) string {
 		if h := e.Hypervisor; h != nil {
 			fmt.Fprintf(&b, "  hypervisor %s by multiboot %d, %q, %d more modules\n", h.File, h.Multiboot, h.Cmdline, len(h.Modules))
 		}
+		if e.CountAs != "" {
+			fmt.Fprintf(&b, "  counted %s as %s\n", e.Counted, e.CountAs)
+		}
 		showEnv(&b, e.Env)
 	}
 	for _, p := range m.Problems {

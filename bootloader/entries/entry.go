@@ -29,8 +29,13 @@ type File struct {
 	Path string
 }
 
-// String names the file as "sda1:/boot/vmlinuz".
-func (f File) String() string { return f.Volume.Name + ":" + f.Path }
+// String names the file as "sda1:/boot/vmlinuz". The zero File stands for the firmware's variables.
+func (f File) String() string {
+	if f.Volume == nil {
+		return "EFI variables"
+	}
+	return f.Volume.Name + ":" + f.Path
+}
 
 // Read reads the file whole, if it has at most limit bytes.
 func (f File) Read(limit int64) ([]byte, error) { return f.Volume.read(f.Path, limit) }
@@ -54,8 +59,12 @@ type Entry struct {
 	Cmdline string
 	// Hypervisor, if not nil, is what is started, and starts the kernel itself.
 	Hypervisor *Hypervisor
-	// Env is what starting it changes in environment blocks, in order.
+	// Env is what starting it changes in environment blocks or variables, in order.
 	Env []EnvChange
+	// Counted is the file with its boot counter, and CountAs the name that it has in its folder once this try is counted. Env is
+	// to be changed only if it is. Without a counter CountAs is empty.
+	Counted File
+	CountAs string
 	// Err says why this entry cannot be started by us. It is shown all the same, for menus number their entries.
 	Err error
 }
@@ -99,7 +108,8 @@ type Menu struct {
 	Default int
 	// Timeout is how long its configuration waits for a choice; negative is for ever.
 	Timeout time.Duration
-	// Env is what showing the menu changes in environment blocks, in order: GRUB forgets its next_entry here.
+	// Env is what showing the menu changes in environment blocks or variables, in order: GRUB forgets its next_entry here,
+	// systemd-boot what is for one boot.
 	Env []EnvChange
 	// Problems are what could not be read or understood on the way. A menu with entries may have some.
 	Problems []error

@@ -27,6 +27,9 @@ var ErrNoEntries = errors.New("no configuration of a boot loader and no kernel w
 type FindOptions struct {
 	// EFI is whether its firmware is UEFI's: a configuration may ask.
 	EFI bool
+	// Variables are the firmware's by which an installed system speaks to systemd-boot ("The Boot Loader Interface"), those of
+	// LoaderVariables that are set; nil without such firmware.
+	Variables map[string]string
 }
 
 // Find makes one menu of all the configurations on the volumes. The first that has something to start, in the order GRUB,
@@ -119,8 +122,8 @@ func findGRUB(volumes []*Volume, o FindOptions) []Menu {
 	return menus
 }
 
-func findSDBoot(volumes []*Volume, _ FindOptions) []Menu {
-	return []Menu{readSDBoot(volumes)}
+func findSDBoot(volumes []*Volume, o FindOptions) []Menu {
+	return []Menu{readSDBoot(volumes, o.Variables)}
 }
 
 func findSyslinux(volumes []*Volume, _ FindOptions) []Menu {

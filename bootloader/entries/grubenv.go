@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// EnvChange is a change that a configuration makes to a file of variables, GRUB's grubenv.
+// EnvChange is a change that a configuration makes to a file of variables, GRUB's grubenv; or, where File is zero, to a variable of
+// the firmware's (FindOptions.Variables).
 type EnvChange struct {
 	File        File
 	Name, Value string

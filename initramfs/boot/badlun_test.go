@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/u-root/u-root/pkg/efivarfs"
+
 	"github.com/bootlun/bootlun/bootloader/kexec"
 	"github.com/bootlun/bootlun/ibft"
 	"github.com/bootlun/bootlun/target/store"
@@ -133,6 +135,7 @@ func newAttempt(t *testing.T, o targettest.Options) *attempt {
 	a.machine = &machine{
 		cfg: cfg, log: slog.New(slog.NewTextHandler(a, nil)), netDevs: make(map[uint8]string), began: time.Now(),
 		table: testTable(t, a.srv.Portal), freeMemory: func() int64 { return 1 << 30 },
+		efiVars: func(context.Context) efivarfs.EFIVar { return nil },
 		kexec: func(c kexec.Config) (*kexec.Loaded, error) {
 			a.loaded = append(a.loaded, c)
 			return nil, errNotHere

@@ -24,6 +24,7 @@ type ownKernel struct {
 	disk    *lunDisk        // the same
 	lun     bootloader.Disk // the same
 	mounted []*bootloader.MountedFiles
+	vars    variables
 	menu    entries.Menu
 }
 
@@ -63,7 +64,8 @@ func findEntries(ctx context.Context, m *machine) (string, error) {
 	if err != nil {
 		return "", permanentError{err}
 	}
-	found, err := entries.Find(volumes, entries.FindOptions{EFI: hasEFI()})
+	m.own.vars = variables{m.efiVars(ctx)}
+	found, err := entries.Find(volumes, entries.FindOptions{EFI: hasEFI(), Variables: m.own.vars.read()})
 	if err != nil {
 		return "", permanentError{fmt.Errorf("%w; the LUN has %s", err, m.describeLUN())}
 	}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/u-root/u-root/pkg/efivarfs"
+
 	"github.com/bootlun/bootlun/bootloader"
 	"github.com/bootlun/bootlun/bootloader/kexec"
 	"github.com/bootlun/bootlun/ibft"
@@ -39,6 +41,7 @@ type machine struct {
 	// What tests put others in the place of.
 	kexec      func(kexec.Config) (*kexec.Loaded, error)
 	freeMemory func() int64 // bytes
+	efiVars    func(context.Context) efivarfs.EFIVar
 }
 
 // sessionPath is a session, and how it was logged in to.
@@ -55,6 +58,7 @@ const timelineFile = "/run/bootlun/boot.json"
 // called [Prepare].
 func Run(ctx context.Context, cfg Config, out io.Writer) error {
 	m := &machine{cfg: cfg, log: logger(cfg, out), netDevs: make(map[uint8]string), began: time.Now(), kexec: kexec.Load, freeMemory: freeMemory}
+	m.efiVars = m.firmwareVariables
 	c := console{out}
 	c.result(Result{Step: "kernel", Took: uptime(), Detail: "until our init"})
 	var results []Result

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/bootlun/bootlun/bootloader/entries"
-	"github.com/bootlun/bootlun/bootloader/files"
 	"github.com/bootlun/bootlun/bootloader/kexec"
 	"github.com/bootlun/bootlun/bootloader/menu"
 	"github.com/bootlun/bootlun/ibft"
@@ -44,7 +42,7 @@ func (m *machine) startOwnKernel(ctx context.Context, c console) error {
 		}
 		loaded, err := m.load(c, e, cmdline)
 		if err == nil {
-			m.saveEnv(c, e.Env)
+			m.noteStart(ctx, c, e)
 			return m.jump(c, loaded, strconv.Quote(e.String()))
 		}
 		errs = append(errs, err)
@@ -192,55 +190,6 @@ func (m *machine) leave() error {
 		cancel()
 	}
 	return errors.Join(append(errs, m.own.session.Close())...)
-}
-
-// saveEnv writes what GRUB would write when it shows its menu or starts an
-// entry: a next_entry counts once. What cannot be written is said and no more.
-func (m *machine) saveEnv(c console, changes []entries.EnvChange) {
-	for len(changes) > 0 {
-		f := changes[0].File
-		here := slices.DeleteFunc(slices.Clone(changes), func(o entries.EnvChange) bool { return o.File != f })
-		changes = slices.DeleteFunc(slices.Clone(changes), func(o entries.EnvChange) bool { return o.File == f })
-		switch err := m.saveEnvFile(f, here); {
-		case err != nil:
-			m.log.Warn("what GRUB keeps for the next boot is not written", "file", f.String(), "error", err)
-		default:
-			c.say("%s: %s", f, describeChanges(here))
-		}
-	}
-}
-
-func (m *machine) saveEnvFile(f entries.File, changes []entries.EnvChange) error {
-	if m.cfg.ReadOnly || m.own.device.WriteProtected() {
-		return errors.New("the LUN is not to be written to (bootlun.readonly), or write-protected")
-	}
-	block, err := f.Read(files.MaxOverwrite)
-	if err != nil {
-		return err
-	}
-	if block, err = entries.UpdateEnvBlock(block, changes); err != nil {
-		return err
-	}
-	v, name := f.Volume.Volume, strings.TrimPrefix(f.Path, "/")
-	if at, _, ok := f.Blocks(); ok {
-		return files.OverwriteReserved(m.own.lun, m.own.disk, v, at, block)
-	}
-	if mounted, ok := f.Volume.Files.(files.Mounted); ok {
-		return files.OverwriteMounted(m.own.lun, m.own.disk, v, mounted, name, block)
-	}
-	return files.Overwrite(m.own.lun, m.own.disk, v, name, block)
-}
-
-func describeChanges(changes []entries.EnvChange) string {
-	var all []string
-	for _, c := range changes {
-		if c.Unset {
-			all = append(all, c.Name+" is unset")
-			continue
-		}
-		all = append(all, fmt.Sprintf("%s=%q", c.Name, c.Value))
-	}
-	return strings.Join(all, ", ")
 }
 
 // freeMemory is what Linux says it could give, in bytes.

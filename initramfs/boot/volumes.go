@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,7 +53,7 @@ func (m *machine) scanLUN(disk bootloader.Disk) ([]bootloader.Volume, error) {
 }
 
 // mountVolume has Linux read a volume of the LUN, over a session of its own.
-func (m *machine) mountVolume(ctx context.Context, wanted bootloader.Volume) (fs.FS, error) {
+func (m *machine) mountVolume(ctx context.Context, wanted bootloader.Volume) (*bootloader.MountedFiles, error) {
 	if len(m.paths) == 0 {
 		if _, err := logIn(ctx, m); err != nil {
 			return nil, err
