@@ -91,7 +91,7 @@ func (g *guest) seesTable() {
 // seesFirmware looks for what a kernel keeps of UEFI: its calls, which need its memory map, and its variables.
 func (g *guest) seesFirmware(efi bool) {
 	g.t.Helper()
-	said := g.run("ls /sys/firmware; ls /sys/firmware/efi/efivars | grep -c ^Boot")
+	said := g.run("ls -1 /sys/firmware; ls /sys/firmware/efi/efivars | grep -c ^Boot")
 	if !efi && slices.Contains(said, "efi") {
 		g.t.Errorf("a kernel on BIOS sees UEFI: %q", said)
 	}

@@ -146,11 +146,18 @@ func (l Lab) marks() []Mark {
 	return ImageMarks(l.Root.Up)
 }
 
-// WaitUp waits until the installed system shows itself. The error has the end
-// of the console.
+// kernelPanic is a kernel's last line, after which nothing comes.
+const kernelPanic = "Kernel panic - not syncing"
+
+// WaitUp waits until the installed system shows itself, or its kernel stops.
+// The error has the end of the console.
 func (r *Running) WaitUp(ctx context.Context) error {
-	if _, err := r.VM.Console.Expect(ctx, r.up); err != nil {
+	m, err := r.VM.Console.Expect(ctx, regexp.MustCompile(kernelPanic+"|"+r.up.String()))
+	if err != nil {
 		return err
+	}
+	if m.Groups[0] == kernelPanic {
+		return fmt.Errorf("the system is not up: %s", m.Line.Text)
 	}
 	select {
 	case <-r.Timeline.Done():
