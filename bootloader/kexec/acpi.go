@@ -27,7 +27,9 @@ type acpiRoot struct {
 }
 
 // readACPI reads ACPI's root as the firmware made it from physical memory. iBFTs are left out.
-func readACPI(memory io.ReaderAt, at uint64) (r acpiRoot, err error) {
+func readACPI(memory io.ReaderAt, at uint64) (acpiRoot, error) {
+	var r acpiRoot
+	var err error
 	read := func(what string, at uint64, size int) []byte {
 		b := make([]byte, size)
 		if err == nil {
@@ -40,7 +42,7 @@ func readACPI(memory io.ReaderAt, at uint64) (r acpiRoot, err error) {
 	le := binary.LittleEndian
 	r.rsdp = read("the root pointer", at, rsdpSize2)
 	if err == nil && string(r.rsdp[:8]) != "RSD PTR " {
-		return r, fmt.Errorf("at %#x is no root pointer of ACPI", at)
+		return acpiRoot{}, fmt.Errorf("at %#x is no root pointer of ACPI", at)
 	}
 	pointer, root := 8, le.Uint64(r.rsdp[24:])
 	if r.rsdp[15] < 2 { // revision
@@ -52,7 +54,7 @@ func readACPI(memory io.ReaderAt, at uint64) (r acpiRoot, err error) {
 	r.header = read("the table of tables", root, acpiHeader)
 	size := int64(le.Uint32(r.header[acpiLength:]))
 	if err == nil && (size < acpiHeader || size > maxACPIRoot) {
-		return r, fmt.Errorf("ACPI's table of tables has %d bytes", size)
+		return acpiRoot{}, fmt.Errorf("ACPI's table of tables has %d bytes", size)
 	}
 	list := read("the table of tables", root, int(size))
 	for i := acpiHeader; err == nil && i+pointer <= len(list); i += pointer {
@@ -64,7 +66,10 @@ func readACPI(memory io.ReaderAt, at uint64) (r acpiRoot, err error) {
 			r.tables = append(r.tables, table)
 		}
 	}
-	return r, err
+	if err != nil {
+		return acpiRoot{}, err
+	}
+	return r, nil
 }
 
 // with makes a root for at, with an iBFT behind it: the root pointer, the table of tables (an XSDT), the iBFT.

@@ -174,26 +174,13 @@ func trampoline32(at, kernel, magic, info uint32) []byte {
 	return page
 }
 
-// readACPI reads where ACPI begins, which the kernel's decompressor has found (boot_params.acpi_rsdp_addr).
-func (m machine) readACPI(memory string) (acpiRoot, error) {
-	if len(m.bootParams) < 0x78 || binary.LittleEndian.Uint64(m.bootParams[0x70:]) == 0 {
-		return acpiRoot{}, errors.New("the running kernel does not tell where ACPI begins")
-	}
-	f, err := os.Open(memory)
-	if err != nil {
-		return acpiRoot{}, err
-	}
-	defer f.Close()
-	return readACPI(f, binary.LittleEndian.Uint64(m.bootParams[0x70:]))
-}
-
 // loadMultiboot is kexec_load(2) of a hypervisor, with kernel and initramfs as its modules.
 func loadMultiboot(cfg Config) (p plan, err error) {
 	m, err := thisMachine()
 	if err != nil {
 		return p, err
 	}
-	if m.acpi, err = m.readACPI("/dev/mem"); err != nil {
+	if m.acpi, err = m.readACPI(); err != nil {
 		cfg.Logger.Warn("the hypervisor's first domain may not find the table, for which ACPI has to be known", "error", err)
 	}
 	_, err = os.Stat("/sys/firmware/efi")
