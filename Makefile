@@ -12,7 +12,7 @@ ONESHOT ?=
 # Says at the end which tests were skipped, and why. The race detector needs cgo.
 TEST = CGO_ENABLED=1 $(GO) tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg
 
-.PHONY: help boot test test-xen test-installations test-int13h test-lio test-short check conformance fuzz bench bench-go bench-kernel bench-boot deps clean
+.PHONY: help boot test test-xen test-survival test-installations test-int13h test-lio test-short check conformance fuzz bench bench-go bench-kernel bench-boot deps clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,11 @@ test: ## Run every test: race detector, fuzz seeds, real peers, boot scenarios
 test-xen: ## Boot Xen in an emulated PC, and a guest of it by a table of ours (some minutes)
 	@scripts/deps.sh boot debian
 	@BOOTLUN_TEST_XEN=1 $(GO) test -count=1 -timeout 30m -run TestXenGuest ./qemu/scenario
+
+test-survival: ## Do everything known to a root disk's target, link, paths and network managers (two hours)
+	@scripts/deps.sh boot debian test
+	@BOOTLUN_TEST_SURVIVAL=1 BOOTLUN_SURVIVAL_RESTARTS=20 BOOTLUN_SURVIVAL_CUTS="5s 60s 300s" BOOTLUN_SURVIVAL_ENDS=10 \
+		$(GO) test -count=1 -timeout 4h -run TestSurviv ./qemu/scenario
 
 test-installations: ## Install Debian in all the ways of docs/own-kernel.md, boot each by its own kernel, write the table (an hour)
 	@scripts/deps.sh boot debian test

@@ -22,6 +22,7 @@ type handedNIC struct {
 // there; none is harmed by those of the others.
 func (m *machine) tellNetwork() error {
 	var errs []error
+	var names []string
 	written := make(map[uint8]bool)
 	for _, p := range m.table.Paths() {
 		name, configured := m.netDevs[p.NIC.Index]
@@ -29,20 +30,41 @@ func (m *machine) tellNetwork() error {
 			continue
 		}
 		written[p.NIC.Index] = true
-		for path, text := range (handedNIC{name, p.NIC}).files() {
-			path = filepath.Join("/run", path)
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			mode := os.FileMode(0o644)
-			if strings.HasPrefix(path, "/run/netplan/") {
-				mode = 0o600 // it complains otherwise
-			}
-			errs = append(errs, os.WriteFile(path, []byte(text), mode))
+		names = append(names, name)
+		errs = append(errs, leave((handedNIC{name, p.NIC}).files()))
+	}
+	return errors.Join(append(errs, leave(ifupdown(names)))...)
+}
+
+// leave writes files, by their paths below /run.
+func leave(files map[string]string) error {
+	var errs []error
+	for path, text := range files {
+		path = filepath.Join("/run", path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			errs = append(errs, err)
+			continue
 		}
+		mode := os.FileMode(0o644)
+		if strings.HasPrefix(path, "/run/netplan/") {
+			mode = 0o600 // it complains otherwise
+		}
+		errs = append(errs, os.WriteFile(path, []byte(text), mode))
 	}
 	return errors.Join(errs...)
+}
+
+// ifupdown has Debian's ifupdown leave interfaces alone: when all are brought up or down, at start, restart and shutdown, and when
+// one comes that may be plugged in (an empty unit file is a masked unit, systemd.unit(5)).
+func ifupdown(names []string) map[string]string {
+	files := map[string]string{
+		"systemd/system/networking.service.d/50-bootlun.conf": fmt.Sprintf(
+			"# The root disk is behind these interfaces.\n[Service]\nEnvironment=\"EXCLUDE_INTERFACES=%s\"\n", strings.Join(names, " ")),
+	}
+	for _, n := range names {
+		files["systemd/system/ifup@"+strings.ReplaceAll(n, "-", `\x2d`)+".service"] = ""
+	}
+	return files
 }
 
 // files are the files' contents by their paths below /run.
@@ -52,7 +74,7 @@ func (n handedNIC) files() map[string]string {
 		"systemd/network/05-bootlun-" + n.Name + ".network": n.networkd(),
 		"NetworkManager/conf.d/bootlun-" + n.Name + ".conf": n.networkManager(),
 		"netplan/05-bootlun-" + n.Name + ".yaml":            n.netplan(),
-		// ifupdown, by Debian's open-iscsi; and the addresses as initramfs-tools leaves them.
+		// For Debian's open-iscsi, which notes for ifupdown that it is up; and the addresses as initramfs-tools leaves them.
 		"initramfs/open-iscsi.interface": n.Name + "\n",
 		"net-" + n.Name + ".conf":        n.ipconfig(),
 	}

@@ -48,3 +48,15 @@ func TestHandover(t *testing.T) {
 		})
 	}
 }
+
+func TestHandoverToIfupdown(t *testing.T) {
+	files := ifupdown([]string{"eth0", "eth-1.7"})
+	if got := files["systemd/system/networking.service.d/50-bootlun.conf"]; !strings.HasSuffix(got, "[Service]\nEnvironment=\"EXCLUDE_INTERFACES=eth0 eth-1.7\"\n") {
+		t.Errorf("networking.service has\n%s", got)
+	}
+	for _, unit := range []string{"ifup@eth0.service", `ifup@eth\x2d1.7.service`} {
+		if text, there := files["systemd/system/"+unit]; !there || text != "" {
+			t.Errorf("%s is not masked: %t, %q", unit, there, text)
+		}
+	}
+}

@@ -22,7 +22,10 @@ import (
 
 const survivalTarget = "iqn.2026-11.org.bootlun:survival"
 
-var survivalGuest = ibft.MAC{0x52, 0x54, 0, 0x76, 0, 1}
+var (
+	survivalGuest = ibft.MAC{0x52, 0x54, 0, 0x76, 0, 1}
+	survivalAddr  = netip.MustParseAddr("10.76.0.50")
+)
 
 // shelf is a disk that several portals of a LAN serve, each of which can fail.
 type shelf struct {
@@ -41,6 +44,7 @@ type portal struct {
 	redirect *target.Redirect
 	digests  bool // it insists on them
 	addr     net.Addr
+	server   *target.Server // the last one
 
 	stop  context.CancelFunc // nil while it is down
 	ended chan error
@@ -100,6 +104,7 @@ func (p *portal) start() {
 	if err != nil {
 		p.shelf.t.Fatal(err)
 	}
+	p.server = server
 	ctx, stop := context.WithCancel(context.WithoutCancel(p.shelf.t.Context()))
 	door := &door{portal: p, conns: make(chan net.Conn), closed: make(chan struct{})}
 	p.mu.Lock()
@@ -229,13 +234,9 @@ func (c *faultyConn) set(f func(*faultyConn)) {
 // machine boots from the shelf's disk by a table with its first paths portals.
 func (s *shelf) machine(paths int, cmdline string) qemu.Machine {
 	s.t.Helper()
-	kernel, image, err := images(s.t).Netboot(s.t.Context())
-	if err != nil {
-		s.t.Fatal(err)
-	}
 	settings := ibft.Settings{
 		InitiatorName: "iqn.2026-11.org.bootlun:survivor",
-		NIC:           ibft.NIC{Origin: ibft.OriginManual, MAC: survivalGuest, IP: netip.MustParseAddr("10.76.0.50"), PrefixLen: 24},
+		NIC:           ibft.NIC{Origin: ibft.OriginManual, MAC: survivalGuest, IP: survivalAddr, PrefixLen: 24},
 	}
 	for _, p := range s.portals[:paths] {
 		settings.RootPaths = append(settings.RootPaths, fmt.Sprintf("iscsi:%s:::0:%s", p.host.Addr(), survivalTarget))
@@ -252,17 +253,40 @@ func (s *shelf) machine(paths int, cmdline string) qemu.Machine {
 	if err := os.WriteFile(file, raw, 0o600); err != nil {
 		s.t.Fatal(err)
 	}
+	m := survivorMachine(s.t, s.lan, "bootlun.source=table "+cmdline)
+	m.ACPITables = []string{file}
+	return m
+}
+
+// survivorMachine boots our image, which QEMU loads.
+func survivorMachine(t *testing.T, l *lan.LAN, cmdline string) qemu.Machine {
+	t.Helper()
+	kernel, image, err := images(t).Netboot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	return qemu.Machine{
-		Name: "survivor", Memory: 1024, NoReboot: true, ACPITables: []string{file},
-		Kernel: kernel.Image, Initrd: image, Append: "console=ttyS0,115200 no_timer_check bootlun.source=table " + cmdline,
-		NICs: []qemu.NIC{{LAN: s.lan.Socket(), MAC: survivalGuest.HardwareAddr()}},
+		Name: "survivor", Memory: 1024, CPUs: number(t, "BOOTLUN_SURVIVAL_CPUS", 1), NoReboot: true,
+		Kernel: kernel.Image, Initrd: image, Append: "console=ttyS0,115200 no_timer_check " + cmdline,
+		NICs: []qemu.NIC{{LAN: l.Socket(), MAC: survivalGuest.HardwareAddr()}},
 	}
 }
 
 // link cuts the machine off from the LAN, or restores it. Neither end sees its carrier change.
 func (s *shelf) link(up bool) {
 	s.t.Helper()
-	if err := s.lan.SetLink(survivalGuest.HardwareAddr(), up); err != nil {
+	s.linkOf(survivalGuest.HardwareAddr(), up)
+}
+
+// link cuts a portal off from the LAN, or restores it.
+func (p *portal) link(up bool) {
+	p.shelf.t.Helper()
+	p.shelf.linkOf(p.host.MAC(), up)
+}
+
+func (s *shelf) linkOf(addr net.HardwareAddr, up bool) {
+	s.t.Helper()
+	if err := s.lan.SetLink(addr, up); err != nil {
 		s.t.Fatal(err)
 	}
 }
