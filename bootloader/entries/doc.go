@@ -12,7 +12,7 @@
 //
 // # Limits
 //
-// An entry that starts something other than a Linux kernel (chainloader, multiboot, COM32) keeps its place in the menu, with an
+// An entry that starts something other than a Linux kernel, or Xen with one (chainloader, COM32), keeps its place in the menu, with an
 // error that says so. GRUB's wildcards, passwords and commands for screens are passed over. Nothing is written: what GRUB would write
 // to grubenv, and systemd-boot to EFI variables, is in Menu.Env and Entry.Env, for the caller to write; how a boot counter is counted down
 // is in Entry.CountAs.

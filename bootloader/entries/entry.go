@@ -87,7 +87,7 @@ func (h *Hypervisor) same(o *Hypervisor) bool {
 	return h.File == o.File && h.Multiboot == o.Multiboot && h.Cmdline == o.Cmdline && slices.Equal(h.Modules, o.Modules)
 }
 
-// ErrNotLinux marks entries that start something other than a Linux kernel.
+// ErrNotLinux marks entries that start something other than a Linux kernel, by itself or by a hypervisor.
 var ErrNotLinux = errors.New("it does not start a Linux kernel")
 
 // String is the title below those of its submenus.
