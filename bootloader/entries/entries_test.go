@@ -134,6 +134,22 @@ func TestDistributions(t *testing.T) {
 		"extlinux": {
 			volume(1, "0x83", rootUUID, "ext4", from(t, "boot/extlinux/extlinux.conf", "extlinux/extlinux.conf", "boot/extlinux/linux.cfg", "extlinux/linux.cfg")),
 		},
+		"rhel": {
+			esp(from(t, "EFI/redhat/grub.cfg", "rhel/esp.cfg")),
+			volume(2, "linux", rootUUID, "xfs", from(t, "grub2/grub.cfg", "rhel/grub.cfg", "grub2/grubenv", "rhel/grubenv", "loader/entries", "rhel/entries")),
+		},
+		"arch": {
+			volume(2, "linux", rootUUID, "ext4", from(t, "boot/grub/grub.cfg", "arch/grub.cfg", "boot/grub/grubenv", "debian/grubenv")),
+		},
+		"alpine": {
+			esp(nil), volume(2, "linux", rootUUID, "ext4", from(t, "grub/grub.cfg", "alpine/grub.cfg")),
+		},
+		"alpine-extlinux": {
+			volume(1, "0x83", rootUUID, "ext4", from(t, "extlinux.conf", "alpine-extlinux/extlinux.conf")),
+		},
+		"u-boot-menu": {
+			volume(1, "0x83", rootUUID, "ext4", from(t, "extlinux/extlinux.conf", "u-boot-menu/extlinux.conf")),
+		},
 		"plain": {
 			volume(1, "0x83", rootUUID, "ext4", fstest.MapFS{
 				"vmlinuz": {}, "initrd.img": {}, "etc/fstab": {}, "boot/vmlinuz-6.1.0-9-amd64": {}, "boot/vmlinuz-6.1.0-40-amd64": {},
