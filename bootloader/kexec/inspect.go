@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strconv"
 	"strings"
 
@@ -17,11 +18,15 @@ import (
 // Maker is the program that made an initramfs.
 type Maker string
 
-// The makers that bring up an iSCSI root by the iBFT.
+// The makers that are known by files of their own. Genkernel tries the iBFT without being told; mkinitcpio and booster have nothing
+// for it, unless somebody has added it.
 const (
 	Unknown        Maker = ""
 	InitramfsTools Maker = "initramfs-tools"
 	Dracut         Maker = "dracut"
+	Genkernel      Maker = "genkernel"
+	Mkinitcpio     Maker = "mkinitcpio"
+	Booster        Maker = "booster"
 )
 
 // Contents is what an initramfs shows of itself.
@@ -29,6 +34,12 @@ type Contents struct {
 	Maker Maker
 	// ISCSI says that it has what it takes to log in.
 	ISCSI bool
+	// Network says of dracut's that it sets up interfaces by the iBFT, as its network-legacy and network-manager do, but not its
+	// systemd-networkd.
+	Network bool
+	// Words are of the command line that it brings with it, as far as they say how to find an iSCSI root: names, with "=" instead of
+	// a value, each with a space before it.
+	Words string
 }
 
 // maxNames bounds how many entries of an archive are looked at.
@@ -123,7 +134,16 @@ func (c *Contents) walk(r io.Reader) error {
 			return nil
 		}
 		c.see(text)
-		if err := skip(r, int64(size+3)&^3); err != nil {
+		rest := int64(size+3) &^ 3
+		if c.brings(text) && size <= maxSettings {
+			settings := make([]byte, size)
+			if _, err := io.ReadFull(r, settings); err != nil {
+				return fmt.Errorf("%w: the archive has no end: %w", ErrDamaged, err)
+			}
+			c.settings(string(settings))
+			rest -= int64(size)
+		}
+		if err := skip(r, rest); err != nil {
 			return fmt.Errorf("%w: the archive has no end: %w", ErrDamaged, err)
 		}
 	}
@@ -144,51 +164,18 @@ func (c *Contents) see(name string) {
 		c.Maker = Dracut
 	case name == "conf/initramfs.conf", name == "scripts/local-top/ORDER":
 		c.Maker = InitramfsTools
+	case name == "etc/initrd.defaults":
+		c.Maker = Genkernel
+	case name == "init_functions":
+		c.Maker = Mkinitcpio
+	case name == "etc/booster.init.yaml":
+		c.Maker = Booster
+	}
+	if base := path.Base(name); strings.HasSuffix(base, "-parse-ibft.sh") || base == "nm-initrd-generator" {
+		c.Network = true
 	}
 	switch name {
 	case "scripts/local-top/iscsi", "sbin/iscsiroot", "bin/iscsiroot", "sbin/iscsistart", "bin/iscsistart":
 		c.ISCSI = true
 	}
-}
-
-// Complete adds to a command line what the initramfs needs to go by the iBFT, unless it is there already.
-func Complete(cmdline string, maker Maker) string {
-	has := func(prefixes ...string) bool {
-		for _, w := range strings.Fields(cmdline) {
-			for _, p := range prefixes {
-				if w == p || strings.HasSuffix(p, "=") && strings.HasPrefix(w, p) {
-					return true
-				}
-			}
-		}
-		return false
-	}
-	var more []string
-	switch maker {
-	case InitramfsTools:
-		if !has("iscsi_auto", "iscsi_initiator=", "iscsi_target_name=") {
-			more = append(more, "iscsi_auto")
-		}
-	case Dracut:
-		if !has("rd.iscsi.firmware", "rd.iscsi.firmware=", "iscsi_firmware", "netroot=") {
-			more = append(more, "rd.iscsi.firmware=1")
-		}
-		if !has("ip=", "ip") {
-			more = append(more, "ip=ibft")
-		}
-	}
-	return addWords(cmdline, more...)
-}
-
-// addWords adds words to a command line, before what follows " -- ": that is the init's, or of Xen's line the first domain's.
-func addWords(cmdline string, more ...string) string {
-	if len(more) == 0 {
-		return cmdline
-	}
-	ours, rest, split := strings.Cut(" "+cmdline+" ", " -- ")
-	line := strings.TrimSpace(ours) + " " + strings.Join(more, " ")
-	if split {
-		line += " -- " + strings.TrimSpace(rest)
-	}
-	return strings.TrimSpace(line)
 }

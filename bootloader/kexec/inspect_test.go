@@ -7,20 +7,24 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 )
 
-// archive is a newc archive of empty files.
-func archive(names ...string) []byte {
+// archive is a newc archive of files: "name", or "name:content".
+func archive(files ...string) []byte {
 	var b bytes.Buffer
-	for _, name := range append(names, "TRAILER!!!") {
-		fmt.Fprintf(&b, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\x00", 1, 0o100644, 0, 0, 1, 0, 0, 0, 0, 0, 0, len(name)+1, 0, name)
-		for b.Len()%4 != 0 {
-			b.WriteByte(0)
-		}
+	align := func() { b.Write(make([]byte, -b.Len()&3)) }
+	for _, f := range append(files, "TRAILER!!!") {
+		name, content, _ := strings.Cut(f, ":")
+		fmt.Fprintf(&b, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\x00",
+			1, 0o100644, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name)+1, 0, name)
+		align()
+		b.WriteString(content)
+		align()
 	}
 	return b.Bytes()
 }
@@ -45,18 +49,21 @@ func TestInspect(t *testing.T) {
 		want      Contents
 		fails     bool
 	}{
-		{"plain", tools, Contents{InitramfsTools, true}, false},
-		{"microcode, then zstd", append(early, packed.Bytes()...), Contents{InitramfsTools, true}, false},
-		{"gzip", zipped.Bytes(), Contents{Dracut, true}, false},
-		{"xz", xzed.Bytes(), Contents{Dracut, true}, false},
-		{"without iSCSI", archive("conf/initramfs.conf"), Contents{InitramfsTools, false}, false},
+		{"plain", tools, Contents{Maker: InitramfsTools, ISCSI: true}, false},
+		{"microcode, then zstd", append(early, packed.Bytes()...), Contents{Maker: InitramfsTools, ISCSI: true}, false},
+		{"gzip", zipped.Bytes(), Contents{Maker: Dracut, ISCSI: true}, false},
+		{"xz", xzed.Bytes(), Contents{Maker: Dracut, ISCSI: true}, false},
+		{"without iSCSI", archive("conf/initramfs.conf"), Contents{Maker: InitramfsTools, ISCSI: false}, false},
 		{"nothing known", archive("init"), Contents{}, false},
+		{"genkernel", archive("etc/initrd.defaults", "sbin/iscsistart"), Contents{Maker: Genkernel, ISCSI: true}, false},
+		{"mkinitcpio", archive("init_functions", "hooks/udev"), Contents{Maker: Mkinitcpio}, false},
+		{"booster", archive("init", "etc/booster.init.yaml"), Contents{Maker: Booster}, false},
 		{"empty", nil, Contents{}, false},
 		{"no archive", []byte("something else"), Contents{}, true},
 		{"cut off", zipped.Bytes()[:20], Contents{}, true},
-		{"gzip, then more", slices.Concat(zipped.Bytes(), make([]byte, 5), tools), Contents{Dracut, true}, false},
-		{"xz, then more", slices.Concat(xzed.Bytes(), tools), Contents{Dracut, true}, false},
-		{"zstd, then more", slices.Concat(packed.Bytes(), make([]byte, 4), dracut), Contents{InitramfsTools, true}, false},
+		{"gzip, then more", slices.Concat(zipped.Bytes(), make([]byte, 5), tools), Contents{Maker: Dracut, ISCSI: true}, false},
+		{"xz, then more", slices.Concat(xzed.Bytes(), tools), Contents{Maker: Dracut, ISCSI: true}, false},
+		{"zstd, then more", slices.Concat(packed.Bytes(), make([]byte, 4), dracut), Contents{Maker: InitramfsTools, ISCSI: true}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := Inspect(tt.initramfs)
@@ -96,32 +103,6 @@ func TestInspectDamaged(t *testing.T) {
 			if _, err := Inspect(spoiled); err == nil {
 				t.Errorf("%s, byte %d of %d changed: not seen", name, at, b.Len())
 			}
-		}
-	}
-}
-
-func TestComplete(t *testing.T) {
-	for _, tt := range []struct {
-		line  string
-		maker Maker
-		want  string
-	}{
-		{"root=UUID=1 ro", InitramfsTools, "root=UUID=1 ro iscsi_auto"},
-		{"iscsi_auto root=UUID=1", InitramfsTools, "iscsi_auto root=UUID=1"},
-		{"ro iscsi_target_name=iqn.x", InitramfsTools, "ro iscsi_target_name=iqn.x"},
-		{"ro quiet", Dracut, "ro quiet rd.iscsi.firmware=1 ip=ibft"},
-		{"ro rd.iscsi.firmware ip=dhcp", Dracut, "ro rd.iscsi.firmware ip=dhcp"},
-		{"ro netroot=iscsi:x", Dracut, "ro netroot=iscsi:x ip=ibft"},
-		{"ro -- single", Dracut, "ro rd.iscsi.firmware=1 ip=ibft -- single"},
-		{"", InitramfsTools, "iscsi_auto"},
-		{"ro", Unknown, "ro"},
-	} {
-		got := Complete(tt.line, tt.maker)
-		if got != tt.want {
-			t.Errorf("%q for %s: %q, want %q", tt.line, tt.maker, got, tt.want)
-		}
-		if again := Complete(got, tt.maker); again != got {
-			t.Errorf("%q grew to %q", got, again)
 		}
 	}
 }

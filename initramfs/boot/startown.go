@@ -140,6 +140,8 @@ func (m *machine) take(c console, n next) (*kexec.Loaded, error) {
 	case err != nil || contents.Maker == kexec.Unknown || !contents.ISCSI:
 		m.log.Warn("the initramfs may not find its root: it does not look like one that logs in to iSCSI by the table",
 			"maker", string(contents.Maker), "iscsi", contents.ISCSI, "error", err)
+	case contents.Maker == kexec.Dracut && !contents.Network:
+		m.log.Warn(`the initramfs may not find its root: its dracut sets up no network by the table; add_dracutmodules+=" network-legacy " does`)
 	}
 	c.result(Result{Step: "check", Took: time.Since(start), Detail: "no damage seen in kernel and initramfs"})
 
@@ -148,7 +150,7 @@ func (m *machine) take(c console, n next) (*kexec.Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	line := kexec.Complete(n.cmdline, contents.Maker)
+	line := kexec.Complete(n.cmdline, contents)
 	if n.hypervisor != nil {
 		n.hypervisor.Cmdline = kexec.CompleteXen(n.hypervisor.Cmdline)
 	}
