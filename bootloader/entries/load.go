@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -176,15 +177,22 @@ func checkKernel(b []byte) error {
 	return nil
 }
 
-// splitUnified takes a unified kernel image apart (UAPI.5): the PE sections .linux, .initrd, .cmdline. more goes behind the
-// image's own command line.
+// splitUnified takes a unified kernel image apart (UAPI.5): the PE sections .linux, .initrd, .cmdline, of several profiles those of
+// the first. more goes behind the image's own command line.
 func splitUnified(b []byte, more string) (Image, error) {
 	f, err := pe.NewFile(bytes.NewReader(b))
 	if err != nil {
 		return Image{}, fmt.Errorf("no unified kernel image: %w", err)
 	}
 	var img Image
+	profiles := 0
 	for _, s := range f.Sections {
+		if s.Name == ".profile" {
+			profiles++
+		}
+		if profiles > 1 {
+			break
+		}
 		data, err := section(b, s)
 		if err != nil {
 			return Image{}, err
@@ -192,13 +200,10 @@ func splitUnified(b []byte, more string) (Image, error) {
 		switch s.Name {
 		case ".linux":
 			img.Kernel = data
-		case ".initrd", ".ucode":
-			// Microcode comes before everything else.
-			if s.Name == ".ucode" {
-				img.Initramfs = append(append([]byte(nil), data...), img.Initramfs...)
-				continue
-			}
+		case ".initrd":
 			img.Initramfs = append(img.Initramfs, data...)
+		case ".ucode": // comes before everything else, and what follows it at a multiple of four bytes
+			img.Initramfs = slices.Concat(data, make([]byte, -len(data)&3), img.Initramfs)
 		case ".cmdline":
 			img.Cmdline = strings.TrimSpace(strings.TrimRight(string(data), "\x00"))
 		}

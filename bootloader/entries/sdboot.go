@@ -1,8 +1,11 @@
 package entries
 
 import (
+	"bytes"
 	"cmp"
+	"debug/pe"
 	"errors"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -188,16 +191,68 @@ func readUnified(v *Volume) (list []sdEntry) {
 	}
 	for _, f := range files {
 		ext := path.Ext(f.Name())
-		if !strings.EqualFold(ext, ".efi") || f.IsDir() {
+		if !strings.EqualFold(ext, ".efi") || f.IsDir() || len(list) == maxEntries {
 			continue
 		}
 		id, count := cutCounter(strings.TrimSuffix(f.Name(), ext))
+		kernel := File{v, path.Join(dir, f.Name())}
 		s := sdEntry{blsEntry: blsEntry{file: f.Name(), id: id, count: count}, name: id + ext, Entry: &Entry{
-			ID: id, Title: id, Source: File{v, dir}.String(),
-			Kernel: File{v, path.Join(dir, f.Name())}, Unified: true,
+			ID: id, Title: id, Source: File{v, dir}.String(), Kernel: kernel, Unified: true,
 		}}
+		if s.keys = unifiedKeys(kernel); s.keys != nil {
+			s.Title = s.first("title") + " (" + id + ")"
+		}
 		s.countIn(v, dir)
 		list = append(list, s)
 	}
 	return list
+}
+
+// maxUnifiedHead bounds how much of a unified image is read to see what system it is of.
+const maxUnifiedHead = 64 << 10
+
+// unifiedKeys says by the os-release(5) in a unified image what a Type 1 entry says by its keys (UAPI.1, "Type #2 EFI Unified Kernel
+// Images"). An image that does not begin with one gives nil.
+func unifiedKeys(f File) map[string][]string {
+	file, err := f.Volume.Files.Open(inFS(f.Path))
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	head, err := io.ReadAll(io.LimitReader(file, maxUnifiedHead))
+	if err != nil {
+		return nil
+	}
+	image, err := pe.NewFile(bytes.NewReader(head))
+	if err != nil {
+		return nil
+	}
+	release := image.Section(".osrel")
+	if release == nil {
+		return nil
+	}
+	text, err := section(head, release)
+	if err != nil {
+		return nil
+	}
+	os := make(map[string]string)
+	for line := range strings.Lines(strings.TrimRight(string(text), "\x00")) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
+			os[name] = strings.Trim(value, `"'`)
+		}
+	}
+	keys := make(map[string][]string)
+	for key, value := range map[string]string{
+		"title":    cmp.Or(os["PRETTY_NAME"], os["IMAGE_ID"], os["NAME"], os["ID"]),
+		"version":  cmp.Or(os["IMAGE_VERSION"], os["VERSION"], os["VERSION_ID"], os["BUILD_ID"]),
+		"sort-key": cmp.Or(os["IMAGE_ID"], os["ID"]),
+	} {
+		if value != "" {
+			keys[key] = []string{value}
+		}
+	}
+	if keys["title"] == nil || keys["sort-key"] == nil {
+		return nil
+	}
+	return keys
 }

@@ -1,7 +1,10 @@
 package entries
 
 import (
+	"encoding/binary"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -95,5 +98,70 @@ func TestBootCounter(t *testing.T) {
 		if id != tt.id || next != tt.next || count.failed() != tt.failed {
 			t.Errorf("%s: %q, then %q, failed %v; want %q, %q, %v", tt.name, id, next, count.failed(), tt.id, tt.next, tt.failed)
 		}
+	}
+}
+
+// unifiedImage is a PE file with sections: pairs of name and content. No section fills what the file has for it.
+func unifiedImage(pairs ...string) []byte {
+	const alignment = 512
+	n := len(pairs) / 2
+	le := binary.LittleEndian
+	b := make([]byte, 0x80+24+240+40*n)
+	copy(b, "MZ")
+	le.PutUint32(b[0x3C:], 0x80)
+	copy(b[0x80:], "PE\x00\x00")
+	le.PutUint16(b[0x84:], 0x8664)
+	le.PutUint16(b[0x86:], uint16(n))
+	le.PutUint16(b[0x94:], 240)
+	le.PutUint16(b[0x98:], 0x20B)
+	le.PutUint32(b[0x98+108:], 16)
+	for i := range n {
+		b = append(b, make([]byte, -len(b)&(alignment-1))...)
+		content := pairs[2*i+1]
+		s := b[0x80+24+240+40*i:][:40]
+		copy(s, pairs[2*i])
+		le.PutUint32(s[8:], uint32(len(content)))
+		le.PutUint32(s[16:], uint32(len(content)+alignment-1)&^(alignment-1))
+		le.PutUint32(s[20:], uint32(len(b)))
+		b = append(b, content...)
+	}
+	return append(b, make([]byte, -len(b)&(alignment-1))...)
+}
+
+// A unified image is taken apart, and tells by its os-release where in the menu it comes.
+func TestUnified(t *testing.T) {
+	kernel := make([]byte, 0x400)
+	kernel[0x1FE], kernel[0x1FF] = 0x55, 0xAA
+	copy(kernel[0x202:], "HdrS")
+	release := func(version string) string {
+		return "# of some system\nNAME=Linux\nPRETTY_NAME=\"Some Linux " + version + "\"\nID=some\nVERSION_ID='" + version + "'\n"
+	}
+	image := func(more ...string) *fstest.MapFile {
+		return &fstest.MapFile{Data: unifiedImage(append(more, ".cmdline", "root=x ro\n\x00", ".linux", string(kernel), ".initrd", "archive", ".ucode", "microcode",
+			".profile", "ID=main\n", ".profile", "ID=other\n", ".cmdline", "other")...)}
+	}
+	v := volume(1, typeESP, "AAAA-BBBB", "vfat", fstest.MapFS{
+		"EFI/Linux/a-10.efi": image(".osrel", release("10")), "EFI/Linux/a-9.efi": image(".osrel", release("9")), "EFI/Linux/z.efi": image(),
+		"EFI/Linux/far.efi": image(".text", strings.Repeat("x", maxUnifiedHead), ".osrel", release("11")), "EFI/Linux/y.efi": {Data: []byte("MZ")},
+		"loader/entries/a-8.conf": {Data: []byte("title Some Linux\nversion 8\nsort-key some\nlinux /k\n")},
+	})
+	menu, err := Find([]*Volume{v}, FindOptions{EFI: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var titles []string
+	for _, e := range menu.Entries {
+		titles = append(titles, e.Title)
+	}
+	if want := []string{"Some Linux 10 (a-10)", "Some Linux 9 (a-9)", "Some Linux (8)", "z", "y", "far"}; !slices.Equal(titles, want) {
+		t.Errorf("%q, want %q", titles, want)
+	}
+	menu.Entries[0].Cmdline = "more"
+	img, err := menu.Entries[0].Load(LoadOptions{})
+	if err != nil || string(img.Kernel) != string(kernel) || string(img.Initramfs) != "microcode\x00\x00\x00archive" || img.Cmdline != "root=x ro more" {
+		t.Errorf("%d bytes of kernel, initramfs %q, command line %q, %v", len(img.Kernel), img.Initramfs, img.Cmdline, err)
+	}
+	if _, err := menu.Entries[4].Load(LoadOptions{}); err == nil || !strings.Contains(err.Error(), "no unified kernel image") {
+		t.Errorf("what is none: %v", err)
 	}
 }
