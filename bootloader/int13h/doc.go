@@ -29,5 +29,6 @@
 // A kernel caught at its 32-bit entry has in its setup the header alone, since
 // that is all the loader keeps; in the header, the fields that a loader fills in
 // are as in an unloaded kernel (root device and heap end zero or as left). A
-// signature behind the kernel's code is not part of it.
+// signature behind the kernel's code is not part of it; [Handoff.LoadedFrom] knows
+// the file that has it.
 package int13h

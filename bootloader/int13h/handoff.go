@@ -19,6 +19,25 @@ type Handoff struct {
 	Steps     uint64 // instructions until then
 }
 
+// LoadedFrom reports whether a bzImage is the one whose code was caught. The file
+// may have a signature behind it, which no boot loader loads.
+func (h *Handoff) LoadedFrom(file []byte) bool {
+	if h.Multiboot != nil || len(file) < len(h.Kernel) {
+		return false
+	}
+	sectors := h.Kernel[hdrSetupSects]
+	code := setupSize(sectors)
+	return file[hdrSetupSects] == sectors && bytes.Equal(file[code:len(h.Kernel)], h.Kernel[code:])
+}
+
+// setupSize is how long the boot sector and the setup of so many sectors are.
+func setupSize(sectors uint8) int {
+	if sectors == 0 {
+		sectors = 4
+	}
+	return (int(sectors) + 1) * 512
+}
+
 // errCaught ends the processor's run.
 var errCaught = errors.New("kernel caught")
 
@@ -141,11 +160,7 @@ func (m *machine) piece(what string, at, size uint64) ([]byte, error) {
 // setup if they are there, with the fields as they are in a kernel that nobody has
 // loaded.
 func (m *machine) setup(at uint32, whole bool) []byte {
-	sectors := int(m.byteAt(at + hdrSetupSects))
-	if sectors == 0 {
-		sectors = 4
-	}
-	b := make([]byte, (sectors+1)*512)
+	b := make([]byte, setupSize(m.byteAt(at+hdrSetupSects)))
 	if whole {
 		m.cpu.Read(at, b)
 	} else {

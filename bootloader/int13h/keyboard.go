@@ -113,14 +113,16 @@ func (m *machine) keyboard(r regs) error {
 	case 0x01, 0x11, 0x21:
 		m.poll()
 		if len(m.keys.queue) > 0 {
-			r.setAX(m.keys.queue[0])
+			r.setAX(r.key(m.keys.queue[0]))
 			r.setFlag(flagZF, false)
 			return nil
 		}
 		r.setFlag(flagZF, true)
 		return m.clock.pass(m, pollTime)
-	case 0x02, 0x12, 0x22:
-		r.setAX(uint16(r.ah())<<8 | uint16(m.byteAt(bdaShift)))
+	case 0x02:
+		r.setAL(m.byteAt(bdaShift))
+	case 0x12, 0x22: // and the keys of an extended keyboard, which are not here
+		r.setAX(uint16(m.byteAt(bdaShift)))
 	case 0x05:
 		m.keys.queue = append(m.keys.queue, r.low(1))
 		r.setAL(0)
@@ -128,6 +130,15 @@ func (m *machine) keyboard(r regs) error {
 		r.setAL(0x30)
 	}
 	return nil
+}
+
+// key is a keystroke as the function called gives it: those for old keyboards
+// (below 10h) do not tell the grey keys from the others.
+func (r regs) key(k uint16) uint16 {
+	if r.ah() < 0x10 && k&0xFF == 0xE0 {
+		return k &^ 0xFF
+	}
+	return k
 }
 
 // awaitKey waits for a keystroke.
@@ -144,7 +155,7 @@ func (m *machine) awaitKey(r regs) error {
 			return err
 		}
 	}
-	r.setAX(m.keys.queue[0])
+	r.setAX(r.key(m.keys.queue[0]))
 	m.keys.queue = m.keys.queue[1:]
 	return nil
 }

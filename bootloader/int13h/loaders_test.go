@@ -127,6 +127,9 @@ func (w workshop) boots(c int13h.Config, want expected) {
 		w.Errorf("an initramfs of %d bytes, not the %d on the disk", len(h.Initrd), len(want.initrd))
 	}
 	sameKernel(w, h.Kernel, want.kernel)
+	if !h.LoadedFrom(want.kernel) {
+		w.Error("the kernel is not known again by its file")
+	}
 }
 
 var someInitrd = bytes.Repeat([]byte("an initial RAM disk, "), 50001)

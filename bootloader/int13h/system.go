@@ -27,19 +27,20 @@ func (m *machine) system(r regs) error {
 		}
 		return nil
 	case 0x2403:
-		r.setAX(0)
+		r.setAH(0)
 		r.set(x86.EBX, 3) // by the keyboard controller and by port 92h
 		return nil
 	}
 	switch r.ah() {
+	case 0x4F: // a key is pressed: the keyboard is to have it
+		r.fail(true)
 	case 0x86:
 		wait := time.Duration(r.low(x86.ECX))<<16 | time.Duration(r.low(x86.EDX))
-		r.setAH(0)
 		return m.clock.pass(m, wait*time.Microsecond)
 	case 0x87:
 		m.moveBlock(r)
 	case 0x88:
-		r.setAX(uint16(min(m.extendedKiB(), 0xFFFF)))
+		r.setAX(uint16(min(m.extendedKiB(), 63<<10)))
 	case 0xC0:
 		r.SetReal(x86.ES, rom>>4)
 		r.set(x86.EBX, romConfig)
@@ -131,8 +132,10 @@ func (m *machine) time(r regs) {
 		r.set(x86.ECX, uint16(bcd(now.Year()/100))<<8|uint16(bcd(now.Year()%100)))
 		r.set(x86.EDX, uint16(bcd(int(now.Month())))<<8|uint16(bcd(now.Day())))
 	case 0x03, 0x05: // the clock cannot be set
-	default: // the PCI BIOS among them
+	case 0xB1: // the PCI BIOS: not supported
 		r.setAH(0x81)
+		r.fail(true)
+	default:
 		r.fail(true)
 	}
 }

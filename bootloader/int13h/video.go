@@ -35,6 +35,11 @@ func (m *machine) video(r regs) {
 	case 0x0F:
 		r.setAX(columns<<8 | uint16(m.byteAt(bdaVideoMode)))
 		r.setHigh(x86.EBX, 0)
+	case 0x11:
+		if r.al() == 0x30 { // the font's height, and the last row; no font
+			r.set(x86.ECX, 16)
+			r.setLow(x86.EDX, rows-1)
+		}
 	case 0x12:
 		if r.low8(x86.EBX) == 0x10 { // EGA information: colour, 256 KiB
 			r.set(x86.EBX, 0x0003)

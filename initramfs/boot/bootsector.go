@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bootlun/bootlun/bootloader/entries"
+	"github.com/bootlun/bootlun/bootloader/files"
 	"github.com/bootlun/bootlun/bootloader/int13h"
 	"github.com/bootlun/bootlun/bootloader/kexec"
 	"github.com/bootlun/bootlun/ibft"
@@ -36,7 +38,14 @@ func (m *machine) startBootSector(ctx context.Context, c console) error {
 			Remedy: "bootlun.handoff=kexec reads the boot loader's configuration instead, and the server's mode sanboot boots what is no Linux",
 		}
 	}
-	c.result(Result{Step: "boot sector", Took: uptime(), Detail: h.Why})
+	detail := h.Why
+	if h.Multiboot == nil {
+		if name, kernel := m.original(h); kernel != nil {
+			n.kernel, n.rebuilt = kernel, false
+			detail += ", the kernel of " + name
+		}
+	}
+	c.result(Result{Step: "boot sector", Took: uptime(), Detail: detail})
 	loaded, err := m.take(c, n)
 	if err == nil {
 		return m.jump(c, loaded, "the boot loader's kernel")
@@ -48,7 +57,7 @@ func (m *machine) startBootSector(ctx context.Context, c console) error {
 func caught(h *int13h.Handoff) (next, error) {
 	mb := h.Multiboot
 	if mb == nil {
-		return next{kernel: h.Kernel, initramfs: h.Initrd, cmdline: h.Cmdline}, nil
+		return next{kernel: h.Kernel, initramfs: h.Initrd, cmdline: h.Cmdline, rebuilt: true}, nil
 	}
 	if len(mb.Modules) == 0 {
 		return next{}, fmt.Errorf("%s: without modules: only what starts a Linux kernel, such as Xen, can be started", h.Why)
@@ -63,6 +72,40 @@ func caught(h *int13h.Handoff) (next, error) {
 		n.hypervisor.Modules = append(n.hypervisor.Modules, module.Data)
 	}
 	return n, nil
+}
+
+// maxSignature is how much a kernel's file may have behind what a loader loads.
+const maxSignature = 1 << 20
+
+// original is the file on the LUN that the caught kernel was loaded from, which
+// has the signature that no loader loads. GRUB and syslinux name it first on the
+// command line. Volumes that this kernel would have to mount are passed over.
+func (m *machine) original(h *int13h.Handoff) (name string, kernel []byte) {
+	word, _, _ := strings.Cut(h.Cmdline, " ")
+	path, ok := strings.CutPrefix(word, "BOOT_IMAGE=")
+	if !ok {
+		return "", nil
+	}
+	if strings.HasPrefix(path, "(") { // GRUB's device
+		_, path, _ = strings.Cut(path, ")")
+	}
+	scanned, err := m.scanLUN(m.own.lun)
+	if err != nil {
+		return "", nil
+	}
+	for _, v := range scanned {
+		open, err := files.Open(m.own.lun, v)
+		if err != nil {
+			continue
+		}
+		f := entries.File{Volume: &entries.Volume{Volume: v, Files: open}, Path: path}
+		b, err := f.Read(int64(len(h.Kernel)) + maxSignature)
+		if err == nil && h.LoadedFrom(b) {
+			return f.String(), b
+		}
+		m.log.Debug("not the caught kernel", "file", f.String(), "error", err)
+	}
+	return "", nil
 }
 
 // runBootSector runs the boot sector with the machine's consoles as screen,

@@ -1,10 +1,14 @@
 package boot
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/bootlun/bootlun/bootloader"
 	"github.com/bootlun/bootlun/bootloader/int13h"
 )
 
@@ -37,5 +41,36 @@ func TestCaught(t *testing.T) {
 	xen.Multiboot.Modules = nil
 	if _, err := caught(xen); err == nil || !strings.Contains(err.Error(), "without modules") {
 		t.Errorf("error = %v", err)
+	}
+}
+
+// A caught kernel is started as the file on the LUN has it, signature included,
+// if the boot loader has named the file and its code is what was caught.
+func TestOriginal(t *testing.T) {
+	code := soundKernel(1 << 20)
+	signed := slices.Concat(code, []byte("a signature"))
+	other := slices.Clone(signed)
+	other[len(code)-1]++
+	disk := bootPartition(t, map[string][]byte{"boot/vmlinuz": signed, "boot/other": other, "boot/short": code[:len(code)/2]})
+	m := &machine{log: slog.New(slog.DiscardHandler)}
+	m.own.lun = bootloader.Disk{ReaderAt: bytes.NewReader(disk), Size: int64(len(disk)), SectorSize: 512, Name: "lun"}
+	for name, c := range map[string]struct{ cmdline, want string }{
+		"by syslinux":     {"BOOT_IMAGE=/boot/vmlinuz quiet", "lun1:/boot/vmlinuz"},
+		"by GRUB":         {"BOOT_IMAGE=(hd0,msdos1)/boot/vmlinuz root=/dev/sda1", "lun1:/boot/vmlinuz"},
+		"other code":      {"BOOT_IMAGE=/boot/other", ""},
+		"cut short":       {"BOOT_IMAGE=/boot/short", ""},
+		"not there":       {"BOOT_IMAGE=/vmlinuz", ""},
+		"a folder":        {"BOOT_IMAGE=/boot", ""},
+		"outside":         {"BOOT_IMAGE=../../../etc/passwd", ""},
+		"no path":         {"BOOT_IMAGE=(hd0", ""},
+		"not named":       {"quiet", ""},
+		"nothing is said": {"", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file, kernel := m.original(&int13h.Handoff{Kernel: code, Cmdline: c.cmdline})
+			if file != c.want || (c.want != "") != bytes.Equal(kernel, signed) {
+				t.Errorf("%q with %d bytes, want %q", file, len(kernel), c.want)
+			}
+		})
 	}
 }

@@ -1,16 +1,19 @@
 package bootprobe
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Calls returns those that boot loaders make, and some that they had better not.
 func Calls() []Call {
-	return slices.Concat(plain(), transfers(), extensions())
+	return slices.Concat(plain(), transfers(), extensions(), memory(), system(), keyboard(), clock(), screen())
 }
 
 // chs is a call with a cylinder, head and sector.
 func chs(name string, ax, cylinder uint16, head, sector uint8) Call {
 	cx := cylinder<<8 | cylinder>>2&0xC0 | uint16(sector)
-	return Call{Name: name, AX: ax, BX: dataAt, CX: cx, DX: uint16(head)<<8 | 0x80}
+	return Call{Name: name, AX: uint32(ax), BX: dataAt, CX: uint32(cx), DX: uint32(head)<<8 | 0x80}
 }
 
 // plain are the functions without data.
@@ -61,7 +64,7 @@ func transfers() []Call {
 
 // packet is a call with a disk address packet.
 func packet(name string, ah uint8, p []byte) Call {
-	return Call{Name: name, AX: uint16(ah) << 8, DX: 0x80, SI: packetAt, Packet: p}
+	return Call{Name: name, AX: uint32(ah) << 8, DX: 0x80, SI: packetAt, Packet: p}
 }
 
 // address is a disk address packet of 16 bytes (EDD 3.0, 7).
@@ -122,5 +125,110 @@ func extensions() []Call {
 		{Name: "4e hardware, prefetch on", AX: 0x4E00, DX: 0x80},
 		{Name: "4e hardware, fastest PIO", AX: 0x4E01, DX: 0x80},
 		{Name: "4e hardware, no such one", AX: 0x4E09, DX: 0x80},
+	}
+}
+
+// memory is how much there is of it: int 12h and of int 15h what tells it.
+func memory() []Call {
+	const magic = 0x534D4150
+	calls := []Call{
+		{Name: "12 low memory", Int: 0x12},
+		{Name: "15 88 extended memory", Int: 0x15, AX: 0x8800},
+		{Name: "15 e801 memory", Int: 0x15, AX: 0xE801},
+	}
+	for i := range uint32(9) {
+		calls = append(calls, Call{
+			Name: fmt.Sprintf("15 e820 memory map, %d", i), Int: 0x15, AX: 0xE820, BX: i, CX: 24, DX: magic, DI: packetAt,
+		})
+	}
+	return append(calls,
+		Call{Name: "15 e820 memory map, 20 bytes", Int: 0x15, AX: 0xE820, CX: 20, DX: magic, DI: packetAt},
+		Call{Name: "15 e820 memory map, 19 bytes", Int: 0x15, AX: 0xE820, CX: 19, DX: magic, DI: packetAt},
+		Call{Name: "15 e820 memory map, no magic word", Int: 0x15, AX: 0xE820, CX: 24, DI: packetAt},
+		Call{Name: "15 e881 memory, 32 bits", Int: 0x15, AX: 0xE881},
+	)
+}
+
+// system is the rest of int 15h, and int 11h.
+func system() []Call {
+	move := []byte{ // two descriptors of null, from the boot sector, to the data
+		16: 0xFF, 17: 0xFF, 18: 0x00, 19: 0x7C, 20: 0x00, 21: 0x93,
+		24: 0xFF, 25: 0xFF, 26: dataAt & 0xFF, 27: dataAt >> 8, 28: 0x00, 29: 0x93, 31: 0,
+	}
+	return []Call{
+		{Name: "11 equipment", Int: 0x11},
+		{Name: "15 2403 A20, how", Int: 0x15, AX: 0x2403},
+		{Name: "15 2400 A20 off", Int: 0x15, AX: 0x2400},
+		{Name: "15 2402 A20, is it on", Int: 0x15, AX: 0x2402},
+		{Name: "15 2401 A20 on", Int: 0x15, AX: 0x2401},
+		{Name: "15 2402 A20, is it on now", Int: 0x15, AX: 0x2402},
+		{Name: "15 24ff A20, no such function", Int: 0x15, AX: 0x24FF},
+		{Name: "15 86 wait a millisecond", Int: 0x15, AX: 0x8600, DX: 1000},
+		{Name: "15 87 move 16 words", Int: 0x15, AX: 0x8700, CX: 16, SI: packetAt, Packet: move},
+		{Name: "15 c0 configuration", Int: 0x15, AX: 0xC000},
+		{Name: "15 c1 extended data area", Int: 0x15, AX: 0xC100},
+		{Name: "15 4f key intercepted", Int: 0x15, AX: 0x4F1E},
+		{Name: "15 5300 APM", Int: 0x15, AX: 0x5300},
+		{Name: "15 ec00 the kernel's mode", Int: 0x15, AX: 0xEC00, BX: 2},
+		{Name: "15 60 no such function", Int: 0x15, AX: 0x6000},
+	}
+}
+
+// keyboard is int 16h: keys are put into its buffer and read again.
+func keyboard() []Call {
+	push := func(name string, key uint32) Call { return Call{Name: name, Int: 0x16, AX: 0x0500, CX: key} }
+	return []Call{
+		{Name: "16 01 is there a key", Int: 0x16, AX: 0x0100},
+		{Name: "16 11 is there an extended key", Int: 0x16, AX: 0x1100},
+		push("16 05 put Enter", 0x1C0D),
+		{Name: "16 01 is there one now", Int: 0x16, AX: 0x0100},
+		{Name: "16 00 read it", Int: 0x16, AX: 0x0000},
+		{Name: "16 01 is there another", Int: 0x16, AX: 0x0100},
+		push("16 05 put a grey arrow", 0x48E0),
+		{Name: "16 11 is it there", Int: 0x16, AX: 0x1100},
+		{Name: "16 01 what is it for old programs", Int: 0x16, AX: 0x0100},
+		{Name: "16 10 read it", Int: 0x16, AX: 0x1000},
+		push("16 05 put a grey arrow again", 0x48E0),
+		{Name: "16 00 read it as an old program", Int: 0x16, AX: 0x0000},
+		{Name: "16 02 shift keys", Int: 0x16, AX: 0x0200},
+		{Name: "16 12 extended shift keys", Int: 0x16, AX: 0x1200},
+		{Name: "16 09 functions", Int: 0x16, AX: 0x0900},
+		{Name: "16 0305 typing rate", Int: 0x16, AX: 0x0305},
+		{Name: "16 60 no such function", Int: 0x16, AX: 0x6000},
+	}
+}
+
+// clock is int 1Ah, and the line's status of int 14h.
+func clock() []Call {
+	return []Call{
+		{Name: "1a 00 ticks", Int: 0x1A, AX: 0x0000, Varies: "cx dx"},
+		{Name: "1a 02 time", Int: 0x1A, AX: 0x0200, Varies: "ax cx dx"},
+		{Name: "1a 04 date", Int: 0x1A, AX: 0x0400, Varies: "ax cx dx"},
+		{Name: "1a b101 PCI BIOS", Int: 0x1A, AX: 0xB101},
+		{Name: "1a 60 no such function", Int: 0x1A, AX: 0x6000},
+		{Name: "14 03 status of COM1", Int: 0x14, AX: 0x0300},
+		{Name: "14 03 status of COM4", Int: 0x14, AX: 0x0300, DX: 3},
+	}
+}
+
+// screen is what int 10h tells.
+func screen() []Call {
+	return []Call{
+		{Name: "10 0003 text mode", Int: 0x10, AX: 0x0003},
+		{Name: "10 0f mode", Int: 0x10, AX: 0x0F00},
+		{Name: "10 03 cursor", Int: 0x10, AX: 0x0300},
+		{Name: "10 02 set cursor", Int: 0x10, AX: 0x0200, DX: 0x050A},
+		{Name: "10 01 shape of the cursor", Int: 0x10, AX: 0x0100, CX: 0x2000},
+		{Name: "10 03 cursor there", Int: 0x10, AX: 0x0300},
+		{Name: "10 09 two letters", Int: 0x10, AX: 0x0941, BX: 0x001F, CX: 2},
+		{Name: "10 08 the first of them", Int: 0x10, AX: 0x0800},
+		{Name: "10 0e a letter", Int: 0x10, AX: 0x0E42, BX: 0x0007},
+		{Name: "10 03 cursor behind it", Int: 0x10, AX: 0x0300},
+		{Name: "10 08 the second", Int: 0x10, AX: 0x0800},
+		{Name: "10 12 EGA", Int: 0x10, AX: 0x1200, BX: 0x0010},
+		{Name: "10 1a display", Int: 0x10, AX: 0x1A00},
+		{Name: "10 1130 font", Int: 0x10, AX: 0x1130, BX: 0x0600, Varies: "es"},
+		{Name: "10 4f00 VESA", Int: 0x10, AX: 0x4F00, DI: dataAt},
+		{Name: "10 60 no such function", Int: 0x10, AX: 0x6000},
 	}
 }

@@ -1,11 +1,11 @@
-# A boot sector that calls int 13h as a table says and writes down what came back.
+# A boot sector that makes the BIOS calls of a table and writes down what came back.
 #
-# The table is loaded from the sectors after this one to 0000:8000; its entries are
-# 48 bytes (probe.go, Call): a byte that is not zero, another one, AX, BX, CX, DX,
-# SI, DI, two bytes of nothing, and 32 bytes that are put at 0000:9000, where
-# packets and result buffers are. Data is read to and written from 0000:A000.
-# The answers go to 1000:0000, 162 bytes each (probe.go, Answer). When all is done,
-# the word DONE is said on the first serial port.
+# The table is loaded from the disk (probe.go, tableAt) to 0000:B000; its entries are
+# 64 bytes (probe.go, Call): a byte that is not zero, the interrupt's number, two bytes
+# of nothing, EAX, EBX, ECX, EDX, SI, DI, eight bytes of nothing, and 32 bytes that are
+# put at 0000:9000, where packets and result buffers are. Data is read to and written
+# from 0000:A000. The answers go to 1000:0000, 170 bytes each (probe.go, Answer). When
+# all is done, the word DONE is said on the first serial port.
 #
 #     as --32 -o probe.o probe.asm && ld -m elf_i386 -Ttext 0x7c00 --oformat binary -o probe.bin probe.o
 
@@ -15,6 +15,7 @@
 	.set packet, 0x9000
 	.set data, 0xA000
 	.set saved, 0x7000
+	.set table, 0xB000
 
 _start:
 	cli
@@ -26,15 +27,17 @@ _start:
 	sti
 	cld
 	mov ah, 0x42
-	mov si, offset table
+	mov si, offset address
 	int 0x13
 	jc failed
-	mov bp, 0x8000
+	mov bp, table
 	mov word ptr [saved], 0
 
 next:
 	cmp byte ptr [bp], 0
 	je done
+	mov al, [bp + 1]
+	mov [call + 1], al
 	mov ax, 0xCCCC			# what a call does not write stays this
 	mov di, packet
 	mov cx, 64
@@ -42,43 +45,44 @@ next:
 	mov di, data
 	mov cx, 512
 	rep stosw
-	lea si, [bp + 16]
+	lea si, [bp + 32]
 	mov di, packet
 	mov cx, 16
 	rep movsw
 
 	push bp
-	mov ax, [bp + 2]
-	mov bx, [bp + 4]
-	mov cx, [bp + 6]
-	mov dx, [bp + 8]
-	mov si, [bp + 10]
-	mov di, [bp + 12]
-	int 0x13
+	mov eax, [bp + 4]
+	mov ebx, [bp + 8]
+	mov ecx, [bp + 12]
+	mov edx, [bp + 16]
+	mov si, [bp + 20]
+	mov di, [bp + 22]
+	push 0x0202
+	popf
+call:	int 0x13
 	pushf
 	push es
 	push ds
+	push di
 	mov bp, 0
 	mov ds, bp
-	mov bp, di
 	mov di, 0x1000
 	mov es, di
 	mov di, [saved]
 	cld
-	stosw				# AX BX CX DX SI DI ES DS flags
-	mov ax, bx
-	stosw
-	mov ax, cx
-	stosw
-	mov ax, dx
-	stosw
+	stosd				# EAX EBX ECX EDX SI DI ES DS flags
+	mov eax, ebx
+	stosd
+	mov eax, ecx
+	stosd
+	mov eax, edx
+	stosd
 	mov ax, si
 	stosw
-	mov ax, bp
-	stosw
 	pop ax
+	stosw
 	pop bx
-	xchg ax, bx
+	pop ax
 	stosw
 	mov ax, bx
 	stosw
@@ -103,7 +107,7 @@ sum:	lodsw
 	xor ax, ax
 	mov es, ax
 	pop bp
-	add bp, 48
+	add bp, 64
 	jmp next
 
 done:	mov si, offset text_done
@@ -126,12 +130,12 @@ halt:	cli
 	jmp halt
 
 text_done:
-	.asciz "\r\nint 13h: DONE\r\n"
+	.asciz "\r\nBIOS calls: DONE\r\n"
 text_failed:
-	.asciz "\r\nint 13h: the table cannot be read\r\n"
+	.asciz "\r\nBIOS calls: the table cannot be read\r\n"
 
 	.balign 4
-table:	.byte 16, 0
-	.word 8				# sectors: tableSectors of probe.go
-	.word 0x8000, 0
-	.long 1, 0
+address: .byte 16, 0
+	.word 20			# sectors: tableSectors of probe.go
+	.word table, 0
+	.long 100, 0			# tableAt of probe.go

@@ -1,4 +1,4 @@
-// Package bootprobe asks a BIOS what its int 13h answers: a boot sector makes a
+// Package bootprobe asks a BIOS what its services answer: a boot sector makes a
 // list of calls and writes down what comes back, for tests that compare one BIOS
 // with another. It is internal because only the project's own tests need it.
 //
@@ -7,6 +7,7 @@
 package bootprobe
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/binary"
 	"errors"
@@ -23,14 +24,15 @@ var program []byte
 // complete.
 const (
 	Address = 0x10000
-	Done    = "int 13h: DONE"
+	Done    = "BIOS calls: DONE"
 )
 
 const (
 	sector       = 512
-	tableSectors = 8 // that probe.asm loads
-	callSize     = 48
-	answerSize   = 162
+	tableAt      = 100 // the sector where the calls begin that probe.asm loads
+	tableSectors = 20
+	callSize     = 64
+	answerSize   = 170
 	packetSize   = 128
 	filler       = 0xCC // of what no call has written
 	partition    = 2048 // first sector
@@ -42,12 +44,15 @@ const Size = 64 << 20
 
 var le = binary.LittleEndian
 
-// Call is one call of int 13h. ES and DS are 0. DS:SI and ES:DI are the packet
+// Call is one call of a service. ES and DS are 0. DS:SI and ES:DI are the packet
 // unless said otherwise, ES:BX is the data of a transfer.
 type Call struct {
-	Name                   string
-	AX, BX, CX, DX, SI, DI uint16
-	Packet                 []byte // up to 32 bytes
+	Name           string
+	Int            uint8  // 13h if zero
+	AX, BX, CX, DX uint32 // all of EAX and so on
+	SI, DI         uint16
+	Packet         []byte // up to 32 bytes
+	Varies         string // the registers whose values no two runs have in common
 }
 
 // Where a call has its packet or result buffer, and its data.
@@ -69,20 +74,26 @@ func Disk(calls []Call) ([]byte, error) {
 	le.PutUint32(entry[8:], partition)
 	le.PutUint32(entry[12:], Size/sector-partition)
 	d[510], d[511] = 0x55, 0xAA
-	for i, c := range calls {
-		b := d[sector+i*callSize:]
-		b[0] = 1
-		for j, v := range []uint16{c.AX, c.BX, c.CX, c.DX, c.SI, c.DI} {
-			le.PutUint16(b[2+2*j:], v)
-		}
-		copy(b[16:48], c.Packet)
-	}
-	for i := 1 + tableSectors; i < len(d)/sector; i++ { // each sector begins with its number
+	for i := 1; i < len(d)/sector; i++ { // each sector begins with its number
 		le.PutUint32(d[i*sector:], uint32(i))
 		le.PutUint32(d[i*sector+4:], ^uint32(i))
 	}
+	table := d[tableAt*sector:][:tableSectors*sector]
+	clear(table)
+	for i, c := range calls {
+		b := table[i*callSize:]
+		b[0], b[1] = 1, c.interrupt()
+		for j, v := range []uint32{c.AX, c.BX, c.CX, c.DX} {
+			le.PutUint32(b[4+4*j:], v)
+		}
+		le.PutUint16(b[20:], c.SI)
+		le.PutUint16(b[22:], c.DI)
+		copy(b[32:64], c.Packet)
+	}
 	return d, nil
 }
+
+func (c Call) interrupt() uint8 { return cmp.Or(c.Int, 0x13) }
 
 // AnswersSize is how much memory from Address on the answers to the calls take.
 func AnswersSize(calls []Call) int { return len(calls) * answerSize }
@@ -103,20 +114,16 @@ func Answers(calls []Call, memory []byte) ([]string, error) {
 
 func (c Call) answer(b []byte) string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "%-34s ", c.Name+":")
-	if le.Uint16(b[16:])&1 == 0 {
-		s.WriteString("good")
-	} else {
-		s.WriteString("fail")
+	flags := le.Uint16(b[24:])
+	fmt.Fprintf(&s, "%-34s %s", c.Name+":", [2]string{"good", "fail"}[flags&1])
+	if c.interrupt() == 0x16 {
+		fmt.Fprintf(&s, " zf=%d", flags>>6&1)
 	}
-	fmt.Fprintf(&s, " ax=%04x", le.Uint16(b))
-	for j, r := range []struct {
-		name   string
-		before uint16
-	}{{"bx", c.BX}, {"cx", c.CX}, {"dx", c.DX}, {"si", c.SI}, {"di", c.DI}, {"es", 0}, {"ds", 0}} {
-		if v := le.Uint16(b[2+2*j:]); v != r.before {
-			fmt.Fprintf(&s, " %s=%04x", r.name, v)
-		}
+	for j, before := range []uint32{^uint32(0), c.BX, c.CX, c.DX} { // EAX is always said
+		c.register(&s, [4]string{"ax", "bx", "cx", "dx"}[j], le.Uint32(b[4*j:]), before)
+	}
+	for j, before := range []uint16{c.SI, c.DI, 0, 0} {
+		c.register(&s, [4]string{"si", "di", "es", "ds"}[j], uint32(le.Uint16(b[16+2*j:])), uint32(before))
 	}
 	before := make([]byte, packetSize)
 	for j := range before {
@@ -124,12 +131,24 @@ func (c Call) answer(b []byte) string {
 	}
 	clear(before[:32])
 	copy(before, c.Packet)
-	writes(&s, before, b[18:18+packetSize])
-	data := b[18+packetSize:]
+	writes(&s, before, b[26:26+packetSize])
+	data := b[26+packetSize:]
 	if sum := le.Uint16(data[14:]); sum != untouched {
 		fmt.Fprintf(&s, " data=%x… sum=%04x", data[:8], sum)
 	}
 	return s.String()
+}
+
+// register says what has become of a register.
+func (c Call) register(s *strings.Builder, name string, v, before uint32) {
+	switch {
+	case strings.Contains(c.Varies, name):
+		fmt.Fprintf(s, " %s=…", name)
+	case v>>16 != 0 && v != before:
+		fmt.Fprintf(s, " e%s=%08x", name, v)
+	case v != before:
+		fmt.Fprintf(s, " %s=%04x", name, v)
+	}
 }
 
 // writes says which bytes of the packet are others than before.

@@ -15,8 +15,8 @@ import (
 	"github.com/bootlun/bootlun/qemu/scenario"
 )
 
-// SeaBIOS and iPXE answer calls of int 13h as package int13h's testdata/answers
-// says, beside which lie that package's own answers.
+// SeaBIOS and iPXE answer calls of int 13h and of the other services as package
+// int13h's testdata/answers says, beside which lie that package's own answers.
 func TestInt13h(t *testing.T) {
 	need(t, "qemu-system-x86_64")
 	calls := bootprobe.Calls()
@@ -54,9 +54,12 @@ func TestInt13h(t *testing.T) {
 	}
 }
 
-// startFromDisk starts a machine from a disk of its own.
+// startFromDisk starts a machine, with a screen, from a disk of its own.
 func startFromDisk(ctx context.Context, t *testing.T, disk string) *qemu.VM {
-	vm, err := qemu.Machine{Name: "int13h", Memory: 128, Disks: []qemu.Disk{{Path: disk}}}.Start(ctx)
+	vm, err := qemu.Machine{
+		Name: "int13h", Memory: 128, Disks: []qemu.Disk{{Path: disk}},
+		ExtraArgs: []string{"-device", "VGA", "-machine", "graphics=on"}, // a screen, and a VGA BIOS behind int 10h
+	}.Start(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
