@@ -48,10 +48,10 @@ test-installations: ## Install Debian in all the ways of docs/own-kernel.md, boo
 	@scripts/deps.sh boot debian test
 	@BOOTLUN_TEST_INSTALLATIONS=1 $(GO) test -count=1 -timeout 4h -run 'TestInstallations|TestOwnKernel' ./qemu/scenario -update
 
-test-int13h: ## Run real boot loaders in our interpreter, on this machine and in an emulated one (some minutes)
+test-int13h: ## Run real boot loaders in our interpreter, on this machine and in an emulated one (an hour, most of it to install systems)
 	@scripts/deps.sh boot debian test
 	@BOOTLUN_TEST_INT13H=1 $(GO) test -count=1 -timeout 30m ./bootloader/int13h/...
-	@BOOTLUN_TEST_INT13H=1 $(GO) test -count=1 -timeout 30m -run TestBootSector ./internal/pair ./qemu/scenario
+	@BOOTLUN_TEST_INT13H=1 $(GO) test -count=1 -timeout 120m -run TestBootSector ./internal/pair ./qemu/scenario
 
 test-lio: ## Have LIO, the target in Linux, serve our initiator from an emulated machine (some minutes)
 	@scripts/deps.sh boot debian test
