@@ -60,7 +60,8 @@ test   syslinux         boot loaders whose boot sectors we run; so are the next 
 test   extlinux         .
 test   isolinux         .
 test   syslinux-common  .
-test   user-mode-linux  has one of them install itself, which takes a mount
+test   user-mode-linux  has one of them install itself, which takes a mount, and the next one make volumes
+test   lvm2             .
 LIST
 }
 

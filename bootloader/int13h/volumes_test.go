@@ -71,11 +71,8 @@ func TestGRUBVolumes(t *testing.T) {
 		"btrfs": {[]string{"mkfs.btrfs"}, []string{"btrfs"}, "(,msdos1)/boot/grub", func(w workshop, tree, volume string) {
 			w.run("mkfs.btrfs", "-q", "-r", tree, volume)
 		}},
-		"LVM": {[]string{"mke2fs"}, []string{"lvm", "ext2"}, "(lvm/disk-root)/boot/grub", func(w workshop, tree, volume string) {
-			w.run("mke2fs", "-q", "-t", "ext4", "-d", tree, volume, fmt.Sprint((megabytes-8)<<10))
-			inside := w.read(volume)
-			w.write(filepath.Base(volume), nil)
-			w.put(volume, lvmVolume(megabytes, inside[:(megabytes-8)<<20]), 0)
+		"LVM": {[]string{"mke2fs", "linux.uml", "pvcreate"}, []string{"lvm", "ext2"}, "(lvm/disk-root)/boot/grub", func(w workshop, tree, volume string) {
+			w.inLinux(volume, fmt.Sprintf(lvmVolume, tree))
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -107,82 +104,16 @@ $
 $
 `
 
-// lvmVolume is a physical volume (LVM's text format) with one logical volume,
-// disk/root, from its second extent of 4 MiB on.
-func lvmVolume(megabytes int, inside []byte) []byte {
-	const metadataAt, metadataSize, extent = 4096, 1<<20 - 4096, 4 << 20
-	uuid := "bootlunbootlunbootlunbootlun0001"
-	dashed := uuid[:6] + "-" + uuid[6:10] + "-" + uuid[10:14] + "-" + uuid[14:18] + "-" + uuid[18:22] + "-" + uuid[22:26] + "-" + uuid[26:]
-	b := make([]byte, megabytes<<20)
-	label := b[512:]
-	copy(label, "LABELONE")
-	label[8] = 1 // its sector
-	le.PutUint32(label[20:], 32)
-	copy(label[24:], "LVM2 001")
-	copy(label[32:], uuid)
-	le.PutUint64(label[64:], uint64(len(b)))
-	le.PutUint64(label[72:], 1<<20) // data; a list that ends with zeroes
-	le.PutUint64(label[104:], metadataAt)
-	le.PutUint64(label[112:], metadataSize)
-	text := fmt.Sprintf(lvmMetadata, dashed, len(b)/512, megabytes/4-1, len(inside)/extent)
-	area := b[metadataAt:]
-	copy(area[4:], " LVM2 x[5A%r0N*>")
-	le.PutUint32(area[20:], 1)
-	le.PutUint64(area[24:], metadataAt)
-	le.PutUint64(area[32:], metadataSize)
-	le.PutUint64(area[40:], 512)
-	le.PutUint64(area[48:], uint64(len(text)+1))
-	copy(area[512:], text)
-	copy(b[1<<20+extent:], inside)
-	return b
-}
-
-const lvmMetadata = `disk {
-id = "bootlu-nboo-tlun-boot-lunb-ootl-un0000"
-seqno = 1
-status = ["RESIZEABLE", "READ", "WRITE"]
-flags = []
-extent_size = 8192
-max_lv = 0
-max_pv = 0
-metadata_copies = 0
-
-physical_volumes {
-
-pv0 {
-id = "%s"
-device = "/dev/sda1"
-status = ["ALLOCATABLE"]
-flags = []
-dev_size = %d
-pe_start = 2048
-pe_count = %d
-}
-}
-
-logical_volumes {
-
-root {
-id = "bootlu-nboo-tlun-boot-lunb-ootl-un0002"
-status = ["READ", "WRITE", "VISIBLE"]
-flags = []
-segment_count = 1
-
-segment1 {
-start_extent = 0
-extent_count = %d
-
-type = "striped"
-stripe_count = 1
-
-stripes = [
-"pv0", 1
-]
-}
-}
-}
-}
-`
+// lvmVolume makes a physical volume with one logical one, which has the tree on
+// ext4. There is no udev to ask.
+const lvmVolume = `settings='devices { scan = ["/dev"] types = ["ubd", 1] obtain_device_list_from_udev = 0 use_devicesfile = 0 }
+activation { udev_sync = 0 udev_rules = 0 } backup { backup = 0 archive = 0 }'
+insmod /usr/lib/uml/modules/$(uname -r)/kernel/drivers/md/dm-mod.ko
+pvcreate --config "$settings" /dev/ubda
+vgcreate --config "$settings" disk /dev/ubda
+lvcreate --config "$settings" --zero n --extents 100%%FREE --name root disk
+mke2fs -q -t ext4 -d %s /dev/disk/root
+vgchange --config "$settings" --activate n disk`
 
 // TestChainLoading has GRUB on the first disk start the boot sector of the second.
 func TestChainLoading(t *testing.T) {
