@@ -131,8 +131,8 @@ func checkBuffers(cmd *Command) error {
 	if len(cmd.In) > 0 && len(cmd.Out) > 0 {
 		return fmt.Errorf("a command with both In and Out is not supported")
 	}
-	if len(cmd.In) > math.MaxUint32 || len(cmd.Out) > math.MaxUint32 {
-		return fmt.Errorf("a buffer of %d bytes is too long for one command", len(cmd.In)+len(cmd.Out))
+	if n := uint64(max(len(cmd.In), len(cmd.Out))); n > math.MaxUint32 {
+		return fmt.Errorf("a buffer of %d bytes is too long for one command", n)
 	}
 	return nil
 }

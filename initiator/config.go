@@ -45,7 +45,9 @@ type Config struct {
 	Timeouts    Timeouts
 	Recovery    Recovery
 
-	// Dialer connects; nil is a net.Dialer.
+	// Dialer connects; nil is a net.Dialer. The session takes the connection over: on
+	// Linux a *net.TCPConn is closed when it has logged in, and the session goes on
+	// with its socket. Who wants to keep a hand on it returns another type.
 	Dialer Dialer
 	// Tap, unless nil, is asked for what is to see a new connection's PDUs, from the
 	// first on. It sees CHAP responses, too.

@@ -128,7 +128,7 @@ func loginAt(ctx context.Context, cfg *Config, addr iscsi.TargetAddress, e erran
 	if err != nil {
 		return nil, err
 	}
-	conn := iscsi.NewConn(nc)
+	conn := iscsi.NewConn(newStream(nc))
 	if cfg.Tap != nil {
 		conn.SetTap(cfg.Tap(nc))
 	}

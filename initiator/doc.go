@@ -27,17 +27,20 @@
 //
 // A session has one TCP connection, or with Config.Connections several, and a few
 // goroutines for each, whatever the number of commands in flight. One reads: what the
-// target sends for a command lands in the slice of the command's caller. A call that
-// has its connection to itself, with a context that cannot end, reads its answer
-// itself instead, as ReadAt and WriteAt do: that takes half the time. One goroutine
-// sends pings, answers to the target's, and what else is not a call's. One watches for
-// sends that hang and for silence. With Recovery one waits for the session's loss.
-// Everything else is done by the goroutine that called: it sends its commands as the
-// target's command window allows, each by the connection with the fewest in flight,
-// and the data that the target asks for.
+// target sends for a command lands in the slice of the command's caller. A call or
+// Queue that has its connection to itself reads its answers itself instead. One
+// goroutine sends pings, answers to the target's, and what else is not a call's. One
+// watches for sends that hang and for silence. With Recovery one waits for the
+// session's loss. Everything else is done by the goroutine that called: it sends its
+// commands as the target's command window allows, each by the connection with the
+// fewest in flight, and the data that the target asks for.
+//
+// On Linux a TCP connection leaves the Go runtime's poller when it has logged in: who
+// reads waits in the system call for a moment, and only then lets the poller wait.
 //
 // A large request is cut to what the target takes at once and several of its
-// pieces are in flight together. Small requests gain from several goroutines.
+// pieces are in flight together. Small requests gain from a Queue, by which one
+// goroutine has many of them in flight, or from several goroutines.
 // All methods of Session and LUN may be called at the same time. In the steady
 // state they do not allocate.
 //
@@ -78,14 +81,14 @@
 // After a header digest error the connection is given up at every error recovery level:
 // nothing says where the next PDU begins. The length of segments is all that is
 // negotiated in the midst of a session; ours stays as it was at login, so there is no
-// R-Data SNACK. A session that has lost one of several connections gets it back at
+// R-Data SNACK. CloseConnection ends one connection of several for good. A session that has lost one of several connections gets it back at
 // error recovery level 2 or after a logout that the target asked for; at lower levels
 // all are made anew.
 //
 // # Where to start reading
 //
 // dial.go for the login; nexus.go and link.go for a session and its connections;
-// command.go for a command's way out, receive.go for its way back; snack.go for what is
+// command.go for a command's way out, lead.go and receive.go for its way back; snack.go for what is
 // sent again and mend.go for connections that are made again; session.go and recover.go
 // for what outlives a login; path.go for how a LUN finds its session, transfer.go for
 // how it pipelines.

@@ -85,6 +85,21 @@ func TestISTGTConnections(t *testing.T) {
 	if want := min(2, s.Login().Params.MaxConnections); s.Connections() != want {
 		t.Errorf("%d connections, want %d", s.Connections(), want)
 	}
+	rewriteAll(t, l)
+	if s.Connections() == 2 {
+		if err := s.CloseConnection(t.Context(), 1); err != nil || s.Connections() != 1 {
+			t.Errorf("%d connections, %v", s.Connections(), err)
+		}
+		rewriteAll(t, l)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// rewriteAll uses a disk for a while.
+func rewriteAll(t *testing.T, l *LUN) {
+	t.Helper()
 	stop, progress := make(chan struct{}), make(chan struct{}, 1)
 	var wg sync.WaitGroup
 	for w := range 4 {
@@ -103,7 +118,4 @@ func TestISTGTConnections(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
 }

@@ -23,6 +23,9 @@ func (l *link) answer() {
 		case p := <-l.chores:
 			l.send(p) // an error ends the connection
 		case patience := <-l.leave:
+			if l.leaving.Load() {
+				continue // it leaves anyway
+			}
 			reason = l.retire()
 			drained, limit = l.drained, time.After(patience)
 		case <-drained:
@@ -48,7 +51,8 @@ func (l *link) keep() {
 	}
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
-	var write stalled
+	write := stalled{watch: &l.flush, what: "taken no data", limit: l.s.cfg.Timeouts.Send}
+	read := stalled{watch: &l.leading, what: "not sent the rest of a PDU"}
 	var ping silence
 	var rest overdue
 	for {
@@ -57,7 +61,10 @@ func (l *link) keep() {
 			return
 		case <-ticks.C:
 		}
-		err := write.check(l, every)
+		err := write.check(every)
+		if err == nil {
+			err = read.check(every)
+		}
 		if err == nil {
 			err = ping.check(l, every)
 		}
@@ -71,23 +78,26 @@ func (l *link) keep() {
 	}
 }
 
-// stalled follows one write over several ticks.
+// stalled follows one write, or read of a call that leads, over several ticks.
 type stalled struct {
-	write uint64
+	watch *watch
+	what  string        // the target has not done
+	limit time.Duration // 0 is none
+	count uint64
 	since time.Duration
 }
 
-// check fails if a write has hung for too long, or hangs though its context has
-// ended: a PDU half sent cannot be taken back.
-func (w *stalled) check(l *link, tick time.Duration) error {
-	ctx, write := l.flush.now()
-	if ctx == nil || write != w.write {
-		w.write, w.since = write, 0
+// check fails if it has hung for too long, or hangs though its context has ended: a PDU
+// half sent or received cannot be taken back.
+func (w *stalled) check(tick time.Duration) error {
+	ctx, count := w.watch.now()
+	if ctx == nil || count != w.count {
+		w.count, w.since = count, 0
 		return nil
 	}
 	w.since += tick
-	if ctx.Err() != nil || w.since >= l.s.cfg.Timeouts.Send {
-		return fmt.Errorf("the target has taken no data for %v", w.since)
+	if ctx.Err() != nil || w.limit > 0 && w.since >= w.limit {
+		return fmt.Errorf("the target has %s for %v", w.what, w.since)
 	}
 	return nil
 }

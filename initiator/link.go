@@ -25,7 +25,7 @@ type link struct {
 	// Sending. Who takes both locks takes wmu before nexus.mu.
 	wmu       sync.Mutex
 	waiting   atomic.Int32 // who wants wmu
-	flush     flushWatch
+	flush     watch
 	expStatSN atomic.Uint32
 
 	// Under nexus.mu.
@@ -33,12 +33,17 @@ type link struct {
 	dead chan struct{} // closed when err is set
 
 	away    atomic.Bool   // it takes no more commands; set under nexus.mu
+	leaving atomic.Bool   // it is away for good, by our own wish
 	drained chan struct{} // it is away and has no commands in flight
 	wait    atomic.Int64  // a Time2Wait that the target named for it, plus 1; 0 is none
 
 	// Receiving: reading is held by the one goroutine that does so.
 	reading   chan struct{}
+	hasty     hasty // the stream, or nil
+	leading   watch // of calls that read in the receiver's place
 	header    iscsi.BHS
+	told      bool         // a call that one of its commands is done
+	leader    atomic.Bool  // a call would rather read itself
 	arrived   arrivals     // StatSNs
 	held      []uint32     // those of commands that lack data
 	open      atomic.Int32 // commands in flight that are not done
@@ -65,6 +70,13 @@ func newLink(s *nexus, cid uint16, in *loggedIn) *link {
 		loggedOut: make(chan iscsi.LogoutResult, 1),
 		chores:    make(chan iscsi.PDU, maxChores), leave: make(chan time.Duration, 1),
 		texting: make(chan struct{}, 1), texts: make(chan textPart, 1),
+	}
+	if h, ok := in.conn.NetConn().(hasty); ok {
+		if err := h.detach(); err == nil {
+			l.hasty = h
+		} else { // it works without
+			s.cfg.Logger.Debug("the connection stays with the poller", "target", s.cfg.Target, "err", err)
+		}
 	}
 	l.segment.Store(int64(in.result.Params.MaxSendDataSegmentLength))
 	l.arrived.next = in.result.ExpStatSN
@@ -96,7 +108,7 @@ func (l *link) end(err error) {
 		return
 	}
 	survives := s.err == nil && s.refuse == nil && (err == errLoggedOut || s.reassigns())
-	if survives {
+	if survives && !(err == errLoggedOut && l.leaving.Load()) {
 		s.wg.Go(func() { s.mend(l) })
 	}
 	s.mu.Unlock()
@@ -157,28 +169,28 @@ func (l *link) retire() iscsi.LogoutReason {
 	return iscsi.LogoutConnection
 }
 
-// A flushWatch tells the keeper of a write that hangs.
-type flushWatch struct {
+// A watch tells the keeper of a write that hangs, or of a read.
+type watch struct {
 	mu    sync.Mutex
-	ctx   context.Context // of the write in progress, nil if there is none
-	count uint64          // of writes so far
+	ctx   context.Context // of what is in progress, nil if there is nothing
+	count uint64          // so far
 }
 
-func (f *flushWatch) begin(ctx context.Context) {
+func (f *watch) begin(ctx context.Context) {
 	f.mu.Lock()
 	f.ctx = ctx
 	f.count++
 	f.mu.Unlock()
 }
 
-func (f *flushWatch) end() {
+func (f *watch) end() {
 	f.mu.Lock()
 	f.ctx = nil
 	f.mu.Unlock()
 }
 
-// now returns the context and number of the write in progress.
-func (f *flushWatch) now() (context.Context, uint64) {
+// now returns the context and number of what is in progress.
+func (f *watch) now() (context.Context, uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.ctx, f.count

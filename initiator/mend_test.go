@@ -3,8 +3,10 @@ package initiator
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"sync"
 	"testing"
@@ -272,6 +274,10 @@ func (s *several) serve(f *fake) error {
 			if err != nil {
 				return err
 			}
+		case iscsi.OpNOPOut:
+			if err := f.reply(&iscsi.NOPIn{ITT: b.ITT(), TTT: iscsi.ReservedTag}, true); err != nil {
+				return err
+			}
 		case iscsi.OpLogoutRequest:
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -340,8 +346,10 @@ func TestOneConnectionLeaves(t *testing.T) {
 		cfg.Connections = 2
 		s := dial(t, cfg)
 		session := s.cur.Load()
-		<-target.told
 		second := <-target.told
+		if other := <-target.told; other.login.CID == 1 {
+			second = other
+		}
 		target.mu.Lock()
 		err := second.reply(&iscsi.AsyncMessage{Event: iscsi.AsyncLogout, Param3: 10}, true)
 		target.mu.Unlock()
@@ -362,4 +370,148 @@ func TestOneConnectionLeaves(t *testing.T) {
 		}
 		s.Close()
 	})
+}
+
+// One connection of several is logged out at our wish, and does not come back.
+func TestCloseConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		target := newSeveral(3)
+		f := newFakes(t, target.serve)
+		cfg := atLevel(f, 2)
+		cfg.Connections = 3
+		s := dial(t, cfg)
+		session := s.cur.Load()
+		use := func() {
+			t.Helper()
+			for range 10 {
+				if r, err := s.Execute(t.Context(), Command{}); err != nil || r.Err() != nil {
+					t.Errorf("%+v, %v", r, err)
+				}
+			}
+		}
+		use()
+		for _, number := range []int{1, 0} {
+			if err := s.CloseConnection(t.Context(), number); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.CloseConnection(t.Context(), number); err == nil {
+				t.Error("closed twice")
+			}
+			use()
+		}
+		for _, number := range []int{2, 3, -1} {
+			if err := s.CloseConnection(t.Context(), number); err == nil {
+				t.Errorf("connection %d closed", number)
+			}
+		}
+		time.Sleep(time.Hour)
+		use()
+		if n := s.Connections(); n != 1 || s.cur.Load() != session || len(f.dials) != 3 {
+			t.Errorf("%d connections, %d dialled, another session: %v", n, len(f.dials), s.cur.Load() != session)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A connection whose commands do not end stays when patience does.
+func TestCloseConnectionStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		held := make(chan struct{})
+		f := newFakes(t, func(f *fake) error {
+			c, err := f.command()
+			<-held
+			return errors.Join(err, f.good(c), f.rest())
+		}, func(f *fake) error { return f.rest() })
+		cfg := atLevel(f, 0)
+		cfg.Connections = 2
+		s := dial(t, cfg)
+		done := make(chan error, 1)
+		go func() {
+			_, err := s.Execute(t.Context(), Command{})
+			done <- err
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.CloseConnection(ctx, 0); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("err = %v", err)
+		}
+		if n := s.Connections(); n != 2 {
+			t.Errorf("%d connections", n)
+		}
+		close(held)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := s.CloseConnection(t.Context(), 0); err != nil || s.Connections() != 1 {
+			t.Errorf("%d connections, %v", s.Connections(), err)
+		}
+		s.Close()
+	})
+}
+
+// A bit flips in a header: nothing says where the next one is, so the connection is
+// given up at every level. At level 2 another takes its command over, below that the
+// session is made anew.
+func TestDamagedHeader(t *testing.T) {
+	data := make([]byte, 1024)
+	pattern(data, 0)
+	for level := range 3 {
+		t.Run(fmt.Sprintf("level %d", level), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var cmd iscsi.SCSICommand
+				var failed [2]error
+				targets := newFakes(t, func(f *fake) (err error) {
+					cmd, err = f.command()
+					err = errors.Join(err, f.part(cmd, 0, data), f.damagedHeader(cmd, 1, data))
+					if b, _, more := f.next(); more == nil {
+						err = errors.Join(err, fmt.Errorf("after a damaged header comes %v", b.Opcode()))
+					}
+					failed[0] = err
+					return err
+				}, func(f *fake) error {
+					again, err := cmd, error(nil)
+					if level == 2 {
+						f.expCmdSN = cmd.CmdSN + 1
+						err = f.takeOver(cmd, 1, iscsi.TaskFunctionComplete)
+					} else if again, err = f.command(); err == nil {
+						err = f.part(again, 0, data)
+					}
+					if joins := f.login.LoginInfo.TSIH != 0; joins != (level == 2) {
+						err = errors.Join(err, fmt.Errorf("logged in as %+v", f.login.LoginInfo))
+					}
+					failed[1] = errors.Join(err, f.part(again, 1, data), f.ended(again, 2))
+					return errors.Join(failed[1], f.rest())
+				})
+				cfg := atLevel(targets, level)
+				cfg.Recovery.Limit = time.Minute
+				cfg.Offer.HeaderDigest, targets.offer.HeaderDigest = iscsi.DigestRequire, iscsi.DigestAllow
+				s := dial(t, cfg)
+				do := Command{CDB: scsi.ReadCDB(0, 2), In: make([]byte, 1024)}
+				if r, err := s.Execute(t.Context(), do); err != nil || r.Err() != nil || !bytes.Equal(do.In, data) {
+					t.Errorf("%+v, %v", r, err)
+				}
+				s.Close()
+				targets.wg.Wait()
+				if err := errors.Join(failed[:]...); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// damagedHeader is part with a bit of the header flipped after the digest was made.
+func (f *fake) damagedHeader(c iscsi.SCSICommand, sn uint32, p []byte) error {
+	in := iscsi.DataIn{ITT: c.ITT, TTT: iscsi.ReservedTag, DataSN: sn, BufferOffset: 512 * sn}
+	var b iscsi.BHS
+	in.Encode(&b)
+	b.SetResponseSN(f.statSN, f.expCmdSN, f.expCmdSN-1+f.window)
+	b.SetDataSegmentLength(512)
+	raw := binary.LittleEndian.AppendUint32(b[:], crc32.Checksum(b[:], crc32.MakeTable(crc32.Castagnoli)))
+	raw[42] ^= 1
+	_, err := f.NetConn().Write(append(raw, p[512*sn:][:512]...))
+	return err
 }

@@ -5,101 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/scsi"
 )
-
-// quiet is how long nothing must have been received before the receiver reads though
-// no command is in flight.
-const quiet = 4 * time.Millisecond
-
-// receive takes what the target sends until the connection is gone, except where
-// calls lead. It reads while commands are in flight, and when nothing has come for a
-// while; in between it leaves the connection to calls that come one after the other
-// and can then read their answers themselves, which saves them two changes of
-// goroutine.
-func (l *link) receive() {
-	defer close(l.received)
-	ticks := time.NewTicker(quiet)
-	defer ticks.Stop()
-	for l.cause() == nil {
-		l.reading <- struct{}{}
-		for l.step() && l.open.Load() > 0 {
-		}
-		<-l.reading
-		l.rest(ticks)
-	}
-	l.reading <- struct{}{} // nobody reads any more
-}
-
-// rest waits until the receiver is wanted.
-func (l *link) rest(ticks *time.Ticker) {
-	l.resting.Store(true)
-	defer l.resting.Store(false)
-	if l.open.Load() > 0 && l.tryRead() { // a call came too late to lead
-		<-l.reading
-		return
-	}
-	ticks.Reset(quiet)
-	defer ticks.Stop()
-	for heard := l.heard.Load(); ; {
-		select {
-		case <-l.wanted:
-			return
-		case <-l.dead:
-			return
-		case <-ticks.C:
-		}
-		now := l.heard.Load()
-		if now == heard {
-			return
-		}
-		heard = now
-	}
-}
-
-// lead reads what the target sends, in the receiver's place, until something has
-// come for the call, and reports whether it has done so: not if another reads or has
-// commands in flight. It cannot be interrupted.
-func (c *call) lead() bool {
-	l := c.home
-	if l == nil || c.mixed || int(l.open.Load()) > c.flight || !l.tryRead() {
-		return false
-	}
-	for c.idle() && l.step() {
-	}
-	<-l.reading
-	if int(l.open.Load()) > 0 {
-		l.want()
-	}
-	return true
-}
-
-// tryRead takes reading if nobody has it.
-func (l *link) tryRead() bool {
-	select {
-	case l.reading <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
-// want wakes the receiver if it rests.
-func (l *link) want() {
-	if l.resting.Load() {
-		signal(l.wanted)
-	}
-}
-
-// idle reports whether nothing is posted for the call.
-func (c *call) idle() bool {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return c.head == nil
-}
 
 // step takes one PDU; false says that the connection is gone. reading is held.
 func (l *link) step() bool {
@@ -108,6 +17,9 @@ func (l *link) step() bool {
 	if err == nil {
 		l.heard.Add(1)
 		err = l.receivePDU(b)
+	}
+	if err == io.EOF && l.leaving.Load() && l.goodbye.Load() != 0 {
+		err = errLoggedOut // istgt at times hangs up without a word
 	}
 	switch {
 	case err == nil:
@@ -321,6 +233,7 @@ func (l *link) progress(t *task, in *iscsi.DataIn) error {
 	case t.under:
 		t.residual = max(t.residual, int(min(t.count, uint32(len(t.in)+len(t.out)))))
 	}
+	l.told = true
 	l.s.mu.Lock()
 	l.s.conclude(t)
 	l.s.mu.Unlock()

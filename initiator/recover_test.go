@@ -249,25 +249,39 @@ func TestRecoverPortals(t *testing.T) {
 // cutter is a Dialer whose connections a test cuts.
 type cutter struct {
 	net.Dialer
+	wrap  bool // connections are not those of package net
 	mu    sync.Mutex
 	conns []net.Conn
 }
 
 func (c *cutter) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	nc, err := c.Dialer.DialContext(ctx, network, address)
-	if err == nil {
-		c.mu.Lock()
-		c.conns = append(c.conns, nc)
-		c.mu.Unlock()
+	if err != nil {
+		return nil, err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.wrap {
+		c.conns = append(c.conns, nc)
+		return struct{ net.Conn }{nc}, nil
+	}
+	again, err := nc.(*net.TCPConn).File() // a session takes a TCP connection over
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	defer again.Close()
+	handle, err := net.FileConn(again)
+	c.conns = append(c.conns, handle)
 	return nc, err
 }
 
-// cut closes all connections and returns how many there have been.
+// cut ends all connections and returns how many there have been.
 func (c *cutter) cut() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, nc := range c.conns {
+		_ = nc.(interface{ CloseWrite() error }).CloseWrite() // fails if it is closed already
 		nc.Close()
 	}
 	return len(c.conns)
@@ -275,12 +289,17 @@ func (c *cutter) cut() int {
 
 // Connections to a tgt are cut ten times while data is written and read.
 func TestTGTRecover(t *testing.T) {
+	for name, wrap := range map[string]bool{"a TCP connection": false, "another stream": true} {
+		t.Run(name, func(t *testing.T) { recoverFromCuts(t, &cutter{wrap: wrap}) })
+	}
+}
+
+func recoverFromCuts(t *testing.T, c *cutter) {
 	g := startTGT(t)
 	tid := g.target(t, tgtTarget, diskFile(t, g.dir, "disk"))
 	if err := g.Set(tid, "DefaultTime2Wait", "0"); err != nil {
 		t.Fatal(err)
 	}
-	c := &cutter{}
 	cfg := g.config(tgtTarget)
 	cfg.Dialer, cfg.Recovery.Limit, cfg.Recovery.Repeats = c, time.Minute, 100
 	s := dial(t, cfg)

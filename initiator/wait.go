@@ -36,7 +36,7 @@ func (c *call) poll(done <-chan struct{}, expired <-chan time.Time) (*task, erro
 		if err := c.send(); err != nil {
 			return nil, err
 		}
-		if done == nil && expired == nil && c.lead() {
+		if expired == nil && c.lead(done) {
 			if err := c.s.cause(); err != nil && !c.pending() {
 				return nil, err
 			}

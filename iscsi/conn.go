@@ -112,6 +112,13 @@ func (c *Conn) SetDigests(header, data bool) { c.headerDigest, c.dataDigest = he
 // MaxRecvDataSegmentLength that this side declared.
 func (c *Conn) SetRecvLimit(n int) { c.limit = n }
 
+// AwaitHeader returns when ReadHeader has a basic header to read, or the error that
+// reading one came to, after which the stream may be read on if it allows.
+func (c *Conn) AwaitHeader() error {
+	_, err := c.r.Peek(BHSLength)
+	return err
+}
+
 // ReadHeader reads the next PDU's header into b, and its additional header
 // segments, which AHS returns. The data segment must then be read with ReadData
 // or skipped with SkipData, unless it is empty. io.EOF means that the stream

@@ -6,10 +6,7 @@ import (
 	"io"
 	"math/bits"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/bootlun/bootlun/initiator"
 	"github.com/bootlun/bootlun/internal/bytesize"
@@ -98,59 +95,59 @@ type benchResult struct {
 	Max     float64 `json:"max"`
 }
 
-// run keeps depth goroutines busy.
+// run keeps depth commands in flight.
 func (b *bench) run(ctx context.Context, lun *initiator.LUN) (*benchResult, error) {
 	places := lun.Size() / b.block.bytes
 	if places == 0 {
 		return nil, fmt.Errorf("the disk has %d bytes, fewer than --block", lun.Size())
 	}
-	var next atomic.Int64
-	times := make([]histogram, b.depth)
+	var times histogram
 	began := time.Now()
-	g, gctx := errgroup.WithContext(ctx)
-	for i := range b.depth {
-		g.Go(func() error { return b.worker(gctx, lun, places, began.Add(b.time), &next, &times[i]) })
-	}
-	err := g.Wait()
-	took := time.Since(began)
-	if err != nil {
+	if err := b.load(ctx, lun, places, began.Add(b.time), &times); err != nil {
 		return nil, err
 	}
-	var all histogram
-	for i := range times {
-		all.merge(&times[i])
-	}
-	µs := func(share float64) float64 { return float64(all.quantile(share).Nanoseconds()) / 1e3 }
+	took := time.Since(began)
+	µs := func(share float64) float64 { return float64(times.quantile(share).Nanoseconds()) / 1e3 }
 	return &benchResult{
-		Kind: b.kind, Block: b.block.bytes, Depth: b.depth, Seconds: took.Seconds(), Ops: all.total,
-		P50: µs(0.5), P99: µs(0.99), P999: µs(0.999), Max: float64(all.max.Nanoseconds()) / 1e3,
+		Kind: b.kind, Block: b.block.bytes, Depth: b.depth, Seconds: took.Seconds(), Ops: times.total,
+		P50: µs(0.5), P99: µs(0.99), P999: µs(0.999), Max: float64(times.max.Nanoseconds()) / 1e3,
 	}, nil
 }
 
-// worker does one command after the other.
-func (b *bench) worker(ctx context.Context, lun *initiator.LUN, places int64, until time.Time, next *atomic.Int64, h *histogram) error {
-	p := make([]byte, b.block.bytes)
-	do := lun.ReadAtContext
+// load has a queue read or write until it is time.
+func (b *bench) load(ctx context.Context, lun *initiator.LUN, places int64, until time.Time, times *histogram) error {
+	q := lun.Queue(ctx)
+	defer q.Close()
+	do := q.Read
 	if b.writes() {
-		do = lun.WriteAtContext
-		for i := range p {
-			p[i] = byte(rand.Uint32())
-		}
+		do = q.Write
 	}
-	for {
-		began := time.Now()
-		if began.After(until) {
-			return nil
-		}
-		place := next.Add(1) % places
-		if b.kind[0] == 'r' && b.kind != "read" {
+	bufs, began := make([][]byte, b.depth), make([]time.Time, b.depth)
+	var next int64
+	ask := func(i int) {
+		place := next % places
+		if next++; b.kind[0] == 'r' && b.kind != "read" {
 			place = rand.Int64N(places)
 		}
-		if _, err := do(ctx, p, place*b.block.bytes); err != nil {
-			return err
+		if began[i] = time.Now(); began[i].Before(until) {
+			do(bufs[i], place*b.block.bytes, i)
 		}
-		h.add(time.Since(began))
 	}
+	for i := range bufs {
+		bufs[i] = make([]byte, b.block.bytes)
+		for j := 0; b.writes() && j < len(bufs[i]); j++ {
+			bufs[i][j] = byte(rand.Uint32())
+		}
+		ask(i)
+	}
+	for c, ok := q.Next(); ok; c, ok = q.Next() {
+		if c.Err != nil {
+			return c.Err
+		}
+		times.add(time.Since(began[c.Tag]))
+		ask(c.Tag)
+	}
+	return nil
 }
 
 func (r *benchResult) print(w io.Writer) error {
@@ -182,14 +179,6 @@ func bucket(d time.Duration) int {
 // upper returns the longest time in a bucket.
 func upper(i int) time.Duration {
 	return time.Duration((uint64(16+i%16)+1)<<(i/16) - 1)
-}
-
-func (h *histogram) merge(o *histogram) {
-	for i, n := range o.counts {
-		h.counts[i] += n
-	}
-	h.total += o.total
-	h.max = max(h.max, o.max)
 }
 
 // quantile returns the time within which a share of all is, a little too long.

@@ -12,7 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bootlun/bootlun/internal/cli"
 	"github.com/bootlun/bootlun/internal/cli/clitest"
+	"github.com/bootlun/bootlun/iscsi"
 	"github.com/bootlun/bootlun/target"
 	"github.com/bootlun/bootlun/target/store"
 )
@@ -70,9 +72,12 @@ func TestDocs(t *testing.T) {
 // serveDocs serves the page's target, a disk of 64 MiB in memory, at the usual port of an address of loopback that nobody has.
 func serveDocs(t *testing.T) (address string) {
 	t.Helper()
-	server, err := target.New(target.Config{Targets: []*target.Target{{
-		Name: "iqn.2026-01.com.example:disk", LUNs: []target.LUN{{Number: 1, Store: store.NewMemory(64 << 20)}},
-	}}})
+	server, err := target.New(target.Config{
+		Offer: iscsi.Offer{MaxConnections: 8, ErrorRecoveryLevel: 2},
+		Targets: []*target.Target{{
+			Name: "iqn.2026-01.com.example:disk", LUNs: []target.LUN{{Number: 1, Store: store.NewMemory(64 << 20)}},
+		}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +99,20 @@ func serveDocs(t *testing.T) (address string) {
 		<-ended
 	})
 	return address
+}
+
+// Sessions have as many connections, and the level, that the flags ask for.
+func TestSessionFlags(t *testing.T) {
+	url := " iscsi://" + serveDocs(t) + "/iqn.2026-01.com.example:disk/1"
+	code, out, errout := runIn(t, "", "info --connections 3 --recovery-level 2"+url)
+	if code != cli.ExitOK {
+		t.Fatal(errout)
+	}
+	for _, want := range []string{`MaxConnections +3\n`, `ErrorRecoveryLevel +2\n`, `Connections +3\n`} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
 }
 
 // docsImage is 8 MiB that are the same each time, and 24 MiB of zeros.

@@ -27,8 +27,10 @@ type loginFlags struct {
 	portals              portalsFlag
 }
 
+const loginGroup = "Flags to log in"
+
 func (l *loginFlags) define(c *cli.Command) {
-	c.Group("Flags to log in", func() { l.defineAll(c) })
+	c.Group(loginGroup, func() { l.defineAll(c) })
 }
 
 func (l *loginFlags) defineAll(c *cli.Command) {

@@ -60,6 +60,7 @@ type report struct {
 	TSIH           uint16       `json:"tsih"`
 	AuthMethod     string       `json:"authMethod"`
 	Negotiated     iscsi.Params `json:"negotiated"`
+	Connections    int          `json:"connections"`
 	// Paths are the portals that SendTargets has for the target; empty if that is refused.
 	Paths []string     `json:"paths"`
 	LUNs  []lunSummary `json:"luns"`
@@ -105,7 +106,7 @@ func gather(ctx context.Context, s *initiator.Session, n *reach) (*report, error
 	login := s.Login()
 	r := &report{
 		Target: s.Target(), Portal: s.Portal(), Alias: login.TargetAlias, ISID: login.ISID.String(), TSIH: login.TSIH,
-		AuthMethod: login.AuthMethod, Negotiated: login.Params, LUNs: []lunSummary{},
+		AuthMethod: login.AuthMethod, Negotiated: login.Params, Connections: s.Connections(), LUNs: []lunSummary{},
 	}
 	if login.PortalGroupTag != iscsi.NoTag {
 		r.PortalGroupTag = &login.PortalGroupTag
@@ -255,6 +256,9 @@ func (r *report) print(w io.Writer) error {
 	line("Session", "ISID %s, TSIH %d, authentication %s", r.ISID, r.TSIH, r.AuthMethod)
 	for _, k := range negotiated(&r.Negotiated) {
 		line("  "+k[0], "%s", k[1])
+	}
+	if r.Connections > 1 {
+		line("Connections", "%d", r.Connections)
 	}
 	for _, l := range r.LUNs {
 		if l.Error != "" {

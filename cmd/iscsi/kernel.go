@@ -35,7 +35,7 @@ Nobody watches over the session but the system's iscsid, once that has been rest
 		{"iscsi attach iscsi://192.0.2.1/iqn.2026-01.com.example:disk/1 --interface eth1 --replacement 2m"},
 	}
 	c.Max = 1
-	var r reach
+	r := reach{connections: 1}
 	r.loginFlags.define(c)
 	netdev := c.String("interface", "", "network `DEVICE` to go through (as the routing table says)")
 	replacement := c.Duration("replacement", 24*time.Hour, "how long a `TIME` the kernel holds requests back when the connection is lost (24h)")

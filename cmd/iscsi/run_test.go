@@ -72,6 +72,8 @@ func TestUsage(t *testing.T) {
 		"read --header-digest maybe" + url:                    {cli.ExitUsage, "", "want no, allow, prefer or require"},
 		"read --offset -1" + url:                              {cli.ExitUsage, "", "want a number of bytes"},
 		"read --timeout 0s" + url:                             {cli.ExitUsage, "", "is not positive"},
+		"read --connections 0" + url:                          {cli.ExitUsage, "", "from 1 to 32"},
+		"read --recovery-level 3" + url:                       {cli.ExitUsage, "", "is 0, 1 or 2"},
 		"read --initiator me" + url:                           {cli.ExitUsage, "", "--initiator"},
 		"write -i /nonexistent" + url:                         {cli.ExitFailed, "", "no such file"},
 		"write -i /" + url:                                    {cli.ExitFailed, "", "is a directory"},

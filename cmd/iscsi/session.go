@@ -8,15 +8,23 @@ import (
 	"github.com/bootlun/bootlun/internal/cli"
 )
 
+// maxConnections is how many connections a session may have.
+const maxConnections = 32
+
 // reach is how a command that works on a session gets it.
 type reach struct {
 	loginFlags
 	traceFlags
 	location
+	connections, level int
 }
 
 func (r *reach) define(c *cli.Command) {
-	r.loginFlags.define(c)
+	c.Group(loginGroup, func() {
+		r.defineAll(c)
+		c.IntVar(&r.connections, "connections", 1, "`NUMBER` of connections in the session, if the target allows as many (1)")
+		c.IntVar(&r.level, "recovery-level", 0, "error recovery `LEVEL` to ask for: 1 asks again for what is lost or damaged, 2 also makes lost connections good (0)")
+	})
 	r.traceFlags.define(c)
 }
 
@@ -34,6 +42,13 @@ func (r *reach) config(c *cli.Command, args []string, wantLUN bool) (cfg initiat
 	if cfg, err = r.loginFlags.config(c, r.user); err != nil {
 		return cfg, err
 	}
+	switch {
+	case r.connections < 1 || r.connections > maxConnections:
+		return cfg, c.Misused("--connections is from 1 to %d", maxConnections)
+	case r.level < 0 || r.level > 2:
+		return cfg, c.Misused("--recovery-level is 0, 1 or 2")
+	}
+	cfg.Connections, cfg.Offer.ErrorRecoveryLevel = r.connections, r.level
 	cfg.Portal, cfg.Target = r.portal, r.location.target
 	return cfg, nil
 }

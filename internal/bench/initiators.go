@@ -51,7 +51,10 @@ func compareInitiators(ctx context.Context, l *lab) error {
 	if err != nil {
 		return err
 	}
-	loaders := []loader{l.ourLoader(), theirs}
+	loaders := []loader{l.ourLoader(), {name: eachName, command: []string{l.program, "load", eachName}}, theirs}
+	if l.rival != "" {
+		loaders = append(loaders, loader{name: rivalName, command: []string{l.rival, "load", oursName}})
+	}
 	t := newTable(l)
 	for round := range l.rounds {
 		for i := range initiatorWorkloads {
@@ -75,13 +78,16 @@ func compareInitiators(ctx context.Context, l *lab) error {
 	return nil
 }
 
+// eachName is our initiator with a goroutine for each command in flight.
+const eachName = "each"
+
 // ourLoader is the load program on our initiator.
 func (l *lab) ourLoader() loader {
-	return loader{name: oursName, command: []string{l.program, "load"}}
+	return loader{name: oursName, command: []string{l.program, "load", oursName}}
 }
 
 func (t *table) printInitiators(peer string) {
-	out := t.header("workload\tours\t" + peer + "\tratio\tp99 ours\tp99 peer\tCPU s/GiB ours\tpeer")
+	out := t.header("workload\tours\t" + peer + "\tratio, bar\tgoroutines: ratio\tp99 µs: ours, peer\tCPU s/GiB: ours, goroutines, peer\trival: ratio, CPU")
 	defer out.Flush()
 	for i := range initiatorWorkloads {
 		b := &initiatorWorkloads[i]
@@ -90,18 +96,26 @@ func (t *table) printInitiators(peer string) {
 			continue
 		}
 		cost := func(r *result) float64 { return r.CPU / (r.Ops * float64(b.size) / (1 << 30)) }
-		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%.0f µs\t%.0f µs\t%.2f\t%.2f\n", b.name, amount(&b.workload, ours), amount(&b.workload, theirs),
-			mark(ours/theirs, b.want), t.figure(b.name, oursName, (*result).p99), t.figure(b.name, peer, (*result).p99),
-			t.figure(b.name, oursName, cost), t.figure(b.name, peer, cost))
+		ratio := t.ratio(b.name, peer, (*result).rate)
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%.2f\t%.0f, %.0f\t%.2f, %.2f, %.2f\t", b.name, amount(&b.workload, ours), amount(&b.workload, theirs),
+			mark(ratio, b.want), ratio/t.ratio(b.name, eachName, (*result).rate), t.figure(b.name, oursName, (*result).p99), t.figure(b.name, peer, (*result).p99),
+			t.figure(b.name, oursName, cost), t.figure(b.name, eachName, cost), t.figure(b.name, peer, cost))
+		if t.lab.rival != "" {
+			fmt.Fprintf(out, "%.2f, %.2f", t.ratio(b.name, rivalName, (*result).rate), t.ratio(b.name, rivalName, cost))
+		}
+		fmt.Fprintln(out)
 	}
 }
 
-// loadOurs is the load program on our initiator. It takes the arguments of load.c
-// and prints what that prints.
+// loadOurs is the load program on our initiator. It takes who is to keep the commands
+// in flight, a queue ("ours") or a goroutine for each of them, and the arguments of
+// load.c, and prints what that prints.
 func loadOurs(ctx context.Context, args []string) error {
-	if len(args) != 9 {
-		return errors.New("load URL WORKLOAD SIZE DEPTH SESSIONS WARM SECONDS DIGESTS SERVER")
+	if len(args) != 10 || args[0] != oursName && args[0] != eachName {
+		return errors.New("load ours|each URL WORKLOAD SIZE DEPTH SESSIONS WARM SECONDS DIGESTS SERVER")
 	}
+	queued := args[0] == oursName
+	args = args[1:]
 	u, err := url.Parse(args[0])
 	if err != nil {
 		return err
@@ -129,7 +143,7 @@ func loadOurs(ctx context.Context, args []string) error {
 		defer lun.Session().Close()
 		luns = append(luns, lun)
 	}
-	r, err := keepBusy(luns, &w, server, time.Duration(warm*1e9), time.Duration(measure*1e9))
+	r, err := keepBusy(luns, &w, queued, server, time.Duration(warm*1e9), time.Duration(measure*1e9))
 	if err != nil {
 		return err
 	}
@@ -152,21 +166,26 @@ func logIn(ctx context.Context, portal, name string, number int, w *workload) (*
 	return s.OpenLUN(ctx, id)
 }
 
-// keepBusy has depth goroutines a session read or write.
-func keepBusy(luns []*initiator.LUN, w *workload, server int, warm, measure time.Duration) (result, error) {
-	var phase atomic.Int32 // 0 warming, 1 measuring, 2 over
+// keepBusy has depth commands in flight in each session: by a queue, which more than
+// one deserve, or by goroutines.
+func keepBusy(luns []*initiator.LUN, w *workload, queued bool, server int, warm, measure time.Duration) (result, error) {
+	l := load{w: w, writes: strings.HasSuffix(w.kind, "write"), next: make([]atomic.Int64, len(luns))}
 	var wg sync.WaitGroup
-	took := make([][]time.Duration, len(luns)*w.depth)
-	failed := make([]error, len(took))
-	next := make([]atomic.Int64, len(luns)) // of sequential workloads
-	for i := range took {
-		wg.Go(func() { took[i], failed[i] = worker(luns[i/w.depth], w, i, &next[i/w.depth], &phase) })
+	workers, do := len(luns)*w.depth, l.each
+	if queued = queued && w.depth > 1; queued {
+		workers, do = len(luns), l.queue
+	}
+	took := make([][]time.Duration, workers)
+	failed := make([]error, workers)
+	for i := range workers {
+		session := i * len(luns) / workers
+		wg.Go(func() { took[i], failed[i] = do(luns[session], i, &l.next[session]) })
 	}
 	time.Sleep(warm)
 	cpu, served, began := cpuSeconds(0), cpuSeconds(server), time.Now()
-	phase.Store(1)
+	l.phase.Store(1)
 	time.Sleep(measure)
-	phase.Store(2)
+	l.phase.Store(2)
 	r := result{Seconds: time.Since(began).Seconds(), CPU: cpuSeconds(0) - cpu, Server: cpuSeconds(server) - served}
 	wg.Wait()
 	if err := errors.Join(failed...); err != nil {
@@ -181,28 +200,81 @@ func keepBusy(luns []*initiator.LUN, w *workload, server int, warm, measure time
 	return r, nil
 }
 
-// worker does one command after the other and returns how long those took that
+// load is what goroutines have in common.
+type load struct {
+	w      *workload
+	writes bool
+	phase  atomic.Int32   // 0 warming, 1 measuring, 2 over
+	next   []atomic.Int64 // of sequential workloads
+}
+
+// place returns where the next command goes.
+func (l *load) place(lun *initiator.LUN, random *rand.Rand, next *atomic.Int64) int64 {
+	size := int64(l.w.size)
+	places := lun.Size() / size
+	if l.w.sequential() {
+		return next.Add(1) % places * size
+	}
+	return random.Int64N(places) * size
+}
+
+// each does one command after the other and returns how long those took that
 // began and ended while measuring.
-func worker(lun *initiator.LUN, w *workload, number int, next *atomic.Int64, phase *atomic.Int32) (took []time.Duration, err error) {
-	p := make([]byte, w.size)
+func (l *load) each(lun *initiator.LUN, number int, next *atomic.Int64) (took []time.Duration, err error) {
+	p := make([]byte, l.w.size)
 	random := rand.New(rand.NewPCG(1, uint64(number)))
-	places := lun.Size() / int64(w.size)
 	do := lun.ReadAt
-	if strings.HasSuffix(w.kind, "write") {
+	if l.writes {
 		do = lun.WriteAt
 	}
 	took = make([]time.Duration, 0, 1<<20)
-	for phase.Load() < 2 {
-		at := random.Int64N(places)
-		if w.sequential() {
-			at = next.Add(1) % places
-		}
-		measuring, began := phase.Load() == 1, time.Now()
-		if _, err := do(p, at*int64(w.size)); err != nil {
+	for l.phase.Load() < 2 {
+		at := l.place(lun, random, next)
+		measuring, began := l.phase.Load() == 1, time.Now()
+		if _, err := do(p, at); err != nil {
 			return nil, err
 		}
 		if measuring {
 			took = append(took, time.Since(began))
+		}
+	}
+	return took, nil
+}
+
+// queue is each with depth commands at a time.
+func (l *load) queue(lun *initiator.LUN, number int, next *atomic.Int64) (took []time.Duration, err error) {
+	q := lun.Queue(context.Background())
+	defer q.Close()
+	random := rand.New(rand.NewPCG(1, uint64(number)))
+	do := q.Read
+	if l.writes {
+		do = q.Write
+	}
+	type slot struct {
+		p         []byte
+		measuring bool
+		began     time.Time
+	}
+	slots := make([]slot, l.w.depth)
+	submit := func(i int) {
+		s := &slots[i]
+		s.measuring, s.began = l.phase.Load() == 1, time.Now()
+		do(s.p, l.place(lun, random, next), i)
+	}
+	for i := range slots {
+		slots[i].p = make([]byte, l.w.size)
+		submit(i)
+	}
+	took = make([]time.Duration, 0, 1<<20)
+	for c, ok := q.Next(); ok; c, ok = q.Next() {
+		if c.Err != nil {
+			return nil, c.Err
+		}
+		if s := &slots[c.Tag]; s.measuring {
+			took = append(took, time.Since(s.began))
+		}
+		if l.phase.Load() < 2 {
+			submit(c.Tag)
 		}
 	}
 	return took, nil

@@ -77,7 +77,7 @@ func run(ctx context.Context, args []string) error {
 	flags.BoolVar(&o.awake, "awake", true, "keep virtual processors from halting, which else decides figures at depth 1")
 	flags.DurationVar(&o.patience, "patience", time.Minute, "how long to wait in all for other programs to be quiet")
 	flags.BoolVar(&o.quick, "quick", false, "a first look in a few minutes: two rounds of 0.4 s, and istgt not with many sessions")
-	flags.StringVar(&o.rival, "rival", "", "with target: this program built from other sources, to measure its target too")
+	flags.StringVar(&o.rival, "rival", "", "this program built from other sources, to measure its target or initiator too")
 	flags.StringVar(&o.against, "against", "ours", "with initiator: the target to use, ours or tgt")
 	flags.StringVar(&o.profile, "profile", "", "with target: write our CPU profile to this file")
 	flags.StringVar(&o.directory, "dir", "/dev/shm", "where disks are")

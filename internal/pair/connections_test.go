@@ -103,6 +103,31 @@ func TestConnections(t *testing.T) {
 	}
 }
 
+// Connections are logged out one by one while others are in use.
+func TestCloseConnection(t *testing.T) {
+	srv := serve(t, 2)
+	cfg := config(srv)
+	cfg.Connections, cfg.Offer.ErrorRecoveryLevel = 3, 2
+	l := open(t, cfg)
+	login := l.Session().Login().TSIH
+	load(t, l, 2, func(i int) {
+		if err := l.Session().CloseConnection(t.Context(), 2*i); err != nil { // the third and the first
+			t.Error(err)
+		}
+	})
+	load(t, l, 1, func(int) {})
+	sessions := srv.Sessions()
+	if len(sessions) != 1 || len(sessions[0].Connections) != 1 || sessions[0].TSIH != login {
+		t.Errorf("sessions %+v", sessions)
+	}
+	if err := l.Session().CloseConnection(t.Context(), 1); err == nil {
+		t.Error("the last connection closed")
+	}
+	if err := l.Session().Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // What is lost is recovered as far as the level goes, and in any case nothing is
 // lost.
 func TestLostConnections(t *testing.T) {
@@ -143,12 +168,18 @@ func TestDamage(t *testing.T) {
 					MaxRecvDataSegmentLength: 32 << 10, MaxBurstLength: 128 << 10, MaxOutstandingR2T: 2,
 				}
 				l := open(t, cfg)
-				dials := n.dials
+				dials, session := n.dials, l.Session().Login().TSIH
 				n.begun.Store(true)
 				load(t, l, 8, func(int) {})
 				n.begun.Store(false)
 				if level > 0 && !n.header && n.dials > dials {
 					t.Errorf("%d connections made, %d at first", n.dials, dials)
+				}
+				if n.header && n.hits.Load() > 0 && n.dials == dials {
+					t.Error("no connection was given up for a damaged header")
+				}
+				if same := l.Session().Login().TSIH == session; n.header && same != (level == 2) {
+					t.Errorf("the session is the same: %v", same)
 				}
 				t.Logf("%d PDUs damaged, %d connections made", n.hits.Load(), n.dials)
 			})
