@@ -439,6 +439,58 @@ func TestPing(t *testing.T) {
 	})
 }
 
+// A target that keeps answers until they are confirmed is told when nothing else is
+// sent, once.
+func TestConfirm(t *testing.T) {
+	for level := range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			var seen []iscsi.NOPOut
+			var want uint32
+			targets := newFakes(t, func(f *fake) error {
+				c, err := f.command()
+				if err = errors.Join(err, f.good(c)); err != nil {
+					return err
+				}
+				want = f.statSN
+				for {
+					b, _, err := f.next()
+					if err != nil {
+						return nil // the initiator is gone
+					}
+					switch b.Opcode() {
+					case iscsi.OpLogoutRequest:
+						return f.reply(&iscsi.LogoutResponse{ITT: b.ITT()}, true)
+					case iscsi.OpNOPOut:
+						var p iscsi.NOPOut
+						if err := p.Decode(&b); err != nil {
+							return err
+						}
+						seen = append(seen, p)
+					default:
+						return fmt.Errorf("%v", b.Opcode())
+					}
+				}
+			})
+			cfg := atLevel(targets, level)
+			cfg.Timeouts.Ping = -1
+			s := dial(t, cfg)
+			if r, err := s.Execute(t.Context(), Command{}); err != nil || r.Err() != nil {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			time.Sleep(time.Minute)
+			s.Close()
+			targets.wg.Wait()
+			switch {
+			case level == 0 && len(seen) == 0:
+			case level == 0 || len(seen) != 1:
+				t.Errorf("level %d: %+v", level, seen)
+			case !seen[0].Immediate || seen[0].ITT != iscsi.ReservedTag || seen[0].TTT != iscsi.ReservedTag || seen[0].CmdSN != firstCmdSN+1 || seen[0].ExpStatSN != want:
+				t.Errorf("level %d: %+v, ExpStatSN is to be %d", level, seen[0], want)
+			}
+		})
+	}
+}
+
 // When the target asks for a logout, commands in flight are finished first.
 func TestAskedToLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -55,6 +55,7 @@ func (l *link) keep() {
 	read := stalled{watch: &l.leading, what: "not sent the rest of a PDU"}
 	var ping silence
 	var rest overdue
+	var kept unconfirmed
 	for {
 		select {
 		case <-l.dead:
@@ -71,6 +72,7 @@ func (l *link) keep() {
 		if err == nil {
 			err = rest.check(l, every)
 		}
+		kept.check(l, every)
 		if err != nil {
 			l.fail(err)
 			return
@@ -144,4 +146,28 @@ func (o *overdue) check(l *link, tick time.Duration) error {
 		return fmt.Errorf("the target has not sent again what was missing within %v", o.since)
 	}
 	return nil
+}
+
+// confirmAfter is how long the target waits for an answer's confirmation if nothing
+// else is to be sent.
+const confirmAfter = 2 * time.Second
+
+// unconfirmed follows the answers that the target keeps until it knows that they have
+// come: from error recovery level 1 on.
+type unconfirmed struct {
+	expStatSN uint32
+	since     time.Duration
+}
+
+// check confirms by a NOP-Out that wants no answer (RFC 7143, 11.18).
+func (u *unconfirmed) check(l *link, tick time.Duration) {
+	sn := l.expStatSN.Load()
+	if !l.s.strict() || sn == l.confirmed.Load() || sn != u.expStatSN {
+		*u = unconfirmed{expStatSN: sn}
+		return
+	}
+	if u.since += tick; u.since >= confirmAfter {
+		*u = unconfirmed{expStatSN: sn}
+		l.chore(&iscsi.NOPOut{Immediate: true, ITT: iscsi.ReservedTag, TTT: iscsi.ReservedTag})
+	}
 }

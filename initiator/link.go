@@ -27,6 +27,7 @@ type link struct {
 	waiting   atomic.Int32 // who wants wmu
 	flush     watch
 	expStatSN atomic.Uint32
+	confirmed atomic.Uint32 // the last that was sent
 
 	// Under nexus.mu.
 	err  error         // why it is gone
@@ -81,6 +82,7 @@ func newLink(s *nexus, cid uint16, in *loggedIn) *link {
 	l.segment.Store(int64(in.result.Params.MaxSendDataSegmentLength))
 	l.arrived.next = in.result.ExpStatSN
 	l.expStatSN.Store(in.result.ExpStatSN)
+	l.confirmed.Store(in.result.ExpStatSN)
 	return l
 }
 

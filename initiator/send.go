@@ -33,11 +33,19 @@ func (l *link) flushFor(ctx context.Context) {
 	}
 }
 
+// expected returns the ExpStatSN for a PDU that is about to be sent: the target may
+// forget what it has kept of the answers before. wmu is held.
+func (l *link) expected() uint32 {
+	sn := l.expStatSN.Load()
+	l.confirmed.Store(sn)
+	return sn
+}
+
 // send sends an immediate request that is no command. Its CmdSN and ExpStatSN are
 // filled in.
 func (l *link) send(p iscsi.PDU, data ...[]byte) error {
 	l.lockWriter()
-	cmdSN, expStatSN := l.s.nextCmdSN.Load(), l.expStatSN.Load()
+	cmdSN, expStatSN := l.s.nextCmdSN.Load(), l.expected()
 	switch p := p.(type) {
 	case *iscsi.NOPOut:
 		p.CmdSN, p.ExpStatSN = cmdSN, expStatSN
@@ -82,7 +90,7 @@ func (l *link) rewriteCommand(t *task) error {
 		Read:  len(t.in) > 0, Write: len(t.out) > 0,
 		Attribute: iscsi.Simple, LUN: t.lun, ITT: t.tag,
 		ExpectedLength: uint32(len(t.in) + len(t.out)),
-		CmdSN:          t.cmdSN, ExpStatSN: l.expStatSN.Load(),
+		CmdSN:          t.cmdSN, ExpStatSN: l.expected(),
 		CDB: t.cdb,
 	}
 	var b iscsi.BHS
@@ -117,7 +125,7 @@ func (l *link) writeData(t *task, r r2t) error {
 		n := min(r.length, limit)
 		p := iscsi.DataOut{
 			Final: n == r.length, LUN: r.lun, ITT: t.tag, TTT: r.ttt,
-			ExpStatSN: l.expStatSN.Load(), DataSN: sn, BufferOffset: r.offset,
+			ExpStatSN: l.expected(), DataSN: sn, BufferOffset: r.offset,
 		}
 		p.Encode(&b)
 		if err := l.conn.WritePDU(&b, nil, t.out[r.offset:][:n]); err != nil {
