@@ -24,13 +24,14 @@ func (l *link) receive() {
 	for l.cause() == nil {
 		l.reading <- struct{}{}
 		l.told = false
-		yields := false
-		for !yields && l.step() && l.open.Load() > 0 {
+		for l.step() && l.open.Load() > 0 {
+			if l.told && l.leader.Load() != nil {
+				break
+			}
 			l.gather()
-			yields = l.told && l.leader.Swap(false)
 		}
-		<-l.reading
-		l.rest(ticks, yields)
+		l.stopReading()
+		l.rest(ticks)
 	}
 	l.reading <- struct{}{} // nobody reads any more
 }
@@ -43,15 +44,8 @@ func (l *link) gather() {
 	}
 }
 
-// rest waits until the receiver is wanted. yields says that it has left the
-// connection to a call that leads.
-func (l *link) rest(ticks *time.Ticker, yields bool) {
-	l.resting.Store(true)
-	defer l.resting.Store(false)
-	if !yields && l.open.Load() > 0 && l.tryRead() { // a call came too late to lead
-		<-l.reading
-		return
-	}
+// rest waits until the receiver is wanted.
+func (l *link) rest(ticks *time.Ticker) {
 	ticks.Reset(quiet)
 	defer ticks.Stop()
 	for heard := l.heard.Load(); ; {
@@ -70,32 +64,44 @@ func (l *link) rest(ticks *time.Ticker, yields bool) {
 	}
 }
 
+// What came of trying to lead.
+const (
+	cannot = iota // others have commands in flight, or nothing comes soon
+	later         // another reads; it wakes the call when it does so no more
+	led           // something has come for the call, or the connection is gone
+)
+
 // lead reads what the target sends, in the receiver's place, until something has
-// come for the call, and reports whether it has done so: not if another reads or has
-// commands in flight. If done can be closed, it gives up when nothing comes soon, and
+// come for the call. If done can be closed, it gives up when nothing comes soon, and
 // does not begin where no stream can tell.
-func (c *call) lead(done <-chan struct{}) bool {
+func (c *call) lead(done <-chan struct{}) int {
 	l := c.home
 	if l == nil || c.mixed || int(l.open.Load()) > c.flight || done != nil && l.hasty == nil {
-		return false
+		return cannot
 	}
 	select {
 	case <-done:
-		return false
+		return cannot
 	default:
 	}
 	if !l.tryRead() {
-		l.leader.Store(true)
-		return false
+		l.leader.Store(c)
+		if !l.tryRead() {
+			return later
+		}
 	}
+	l.leader.Store(nil)
 	if done != nil {
 		l.leading.begin(c.ctx)
 		defer l.leading.end()
 	}
-	l.told = false
-	led := true
+	outcome := led
 	for more := c.idle(); more; {
-		if led = done == nil || l.soon(); !led || !l.step() {
+		if done != nil && !l.soon() {
+			outcome = cannot
+			break
+		}
+		if !l.step() {
 			break
 		}
 		if c.flight > 1 {
@@ -105,11 +111,11 @@ func (c *call) lead(done <-chan struct{}) bool {
 		// that the target has nothing to do meanwhile.
 		more = c.idle() || l.conn.Buffered() >= iscsi.BHSLength && int(l.open.Load()) > c.flight/2
 	}
-	<-l.reading
+	l.stopReading()
 	if int(l.open.Load()) > c.flight {
 		l.want()
 	}
-	return led
+	return outcome
 }
 
 // hasty is a stream whose reads can be made to give up when nothing comes within a
@@ -140,12 +146,16 @@ func (l *link) tryRead() bool {
 	}
 }
 
-// want wakes the receiver if it rests.
-func (l *link) want() {
-	if l.resting.Load() {
-		signal(l.wanted)
+// stopReading lets go of reading, and wakes who would lead.
+func (l *link) stopReading() {
+	<-l.reading
+	if c := l.leader.Swap(nil); c != nil {
+		signal(c.wake)
 	}
 }
+
+// want has the receiver read.
+func (l *link) want() { signal(l.wanted) }
 
 // idle reports whether nothing is posted for the call.
 func (c *call) idle() bool {

@@ -40,15 +40,14 @@ type link struct {
 
 	// Receiving: reading is held by the one goroutine that does so.
 	reading   chan struct{}
-	hasty     hasty // the stream, or nil
-	leading   watch // of calls that read in the receiver's place
+	hasty     hasty                // the stream, or nil
+	leading   watch                // of calls that read in the receiver's place
+	leader    atomic.Pointer[call] // that would
 	header    iscsi.BHS
 	told      bool         // a call that one of its commands is done
-	leader    atomic.Bool  // a call would rather read itself
 	arrived   arrivals     // StatSNs
 	held      []uint32     // those of commands that lack data
 	open      atomic.Int32 // commands in flight that are not done
-	resting   atomic.Bool  // the receiver leaves reading to others
 	wanted    chan struct{}
 	received  chan struct{} // closed when nobody reads any more
 	heard     atomic.Uint32 // counts PDUs received

@@ -275,6 +275,9 @@ func (s *several) serve(f *fake) error {
 				return err
 			}
 		case iscsi.OpNOPOut:
+			if b.ITT() == iscsi.ReservedTag {
+				continue // it wants no answer
+			}
 			if err := f.reply(&iscsi.NOPIn{ITT: b.ITT(), TTT: iscsi.ReservedTag}, true); err != nil {
 				return err
 			}

@@ -159,6 +159,9 @@ func (q *Queue) idle() {
 func (q *Queue) doAlone() Completion {
 	i := q.alone[0]
 	q.alone = q.alone[:copy(q.alone, q.alone[1:])]
+	if q.ctx.Err() != nil {
+		return q.done(i, 0, context.Cause(q.ctx))
+	}
 	r := &q.requests[i]
 	do := q.l.ReadAtContext
 	if r.write {

@@ -36,14 +36,20 @@ func (c *call) poll(done <-chan struct{}, expired <-chan time.Time) (*task, erro
 		if err := c.send(); err != nil {
 			return nil, err
 		}
-		if expired == nil && c.lead(done) {
+		how := cannot
+		if expired == nil {
+			how = c.lead(done)
+		}
+		switch how {
+		case led:
 			if err := c.s.cause(); err != nil && !c.pending() {
 				return nil, err
 			}
 			continue
-		}
-		for _, l := range c.s.connections() {
-			l.want()
+		case cannot:
+			for _, l := range c.s.connections() {
+				l.want()
+			}
 		}
 		select {
 		case <-c.wake:
@@ -104,7 +110,7 @@ func (c *call) send() error {
 	if c.unsent == 0 {
 		return nil
 	}
-	if c.s.busy() {
+	if c.s.busy(c.flight) {
 		// Others who are about to send something then share this system call.
 		runtime.Gosched()
 	}
@@ -126,8 +132,8 @@ func (c *call) send() error {
 	return nil
 }
 
-// busy reports whether more than one command is in flight.
-func (s *nexus) busy() bool { return len(s.free) < cap(s.free)-1 }
+// busy reports whether others have commands in flight, beside so many of a call's.
+func (s *nexus) busy(own int) bool { return len(s.free) < cap(s.free)-own }
 
 // release makes a task that is done free.
 func (c *call) release(t *task) {
