@@ -40,7 +40,7 @@ type socket struct {
 
 const (
 	// moment is how long a read keeps its thread waiting.
-	moment = 2 * time.Millisecond
+	moment = 20 * time.Millisecond
 	// wanted is the longest read that does not want all that it asks for: the
 	// buffer of an iscsi.Conn.
 	wanted = 16 << 10
