@@ -74,6 +74,9 @@ func Load(cfg Config) (*Loaded, error) {
 	if fileErr == nil {
 		return &Loaded{How: "kexec_file_load, " + how}, nil
 	}
+	if errors.Is(fileErr, unix.EPERM) {
+		return nil, fmt.Errorf("kexec: %w", fileErr) // what forbids this call forbids the other one, whatever the kernel
+	}
 	cfg.Logger.Warn("trying kexec_load", "error", fileErr)
 	if _, err := loadClassic(cfg, append(early, cfg.Initramfs...), nil); err != nil {
 		return nil, fmt.Errorf("kexec: %w", errors.Join(fileErr, err))
@@ -155,7 +158,7 @@ func explain(err error) error {
 	case errors.Is(err, unix.ENOKEY), errors.Is(err, unix.EKEYREJECTED), errors.Is(err, unix.EBADMSG), errors.Is(err, unix.ENODATA):
 		reason = "the running kernel wants a signature by a key that it knows, and this kernel has none: netboot the distribution's own kernel (kernel: in the server's configuration), or one without CONFIG_KEXEC_SIG_FORCE"
 	case errors.Is(err, unix.EPERM):
-		reason = "the running kernel is locked down (Secure Boot, lockdown=) or kexec is switched off (kernel.kexec_load_disabled): " +
+		reason = "the running kernel is locked down (Secure Boot, lockdown=) and takes only what is signed by a key that it knows, or kexec is switched off (kernel.kexec_load_disabled): " +
 			"netboot a kernel that knows the key of this one, switch Secure Boot off, or start the LUN's system with the netbooted kernel (bootlun.handoff=switch_root)"
 	case errors.Is(err, unix.ENOEXEC):
 		reason = "the running kernel does not take this file for a kernel"

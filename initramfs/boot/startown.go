@@ -49,7 +49,7 @@ func (m *machine) startOwnKernel(ctx context.Context, c console) error {
 		if m.own.disk.lost() != nil {
 			break
 		}
-		if c.say("%v", err); i+1 < len(order) {
+		if c.say("%s", strings.ReplaceAll(err.Error(), "\n", "; ")); i+1 < len(order) {
 			c.say("trying the next entry, %q", m.own.menu.Entries[order[i+1]])
 		}
 	}
