@@ -208,8 +208,9 @@ func readUnified(v *Volume) (list []sdEntry) {
 	return list
 }
 
-// maxUnifiedHead bounds how much of a unified image is read to see what system it is of.
-const maxUnifiedHead = 64 << 10
+// maxUnifiedHead bounds how much of a unified image is read to see what system it is of: systemd's stub comes before that, 70 KiB of
+// it in version 252.
+const maxUnifiedHead = 1 << 20
 
 // unifiedKeys says by the os-release(5) in a unified image what a Type 1 entry says by its keys (UAPI.1, "Type #2 EFI Unified Kernel
 // Images"). An image that does not begin with one gives nil.
