@@ -73,8 +73,10 @@ func (m *machine) mountVolume(ctx context.Context, wanted bootloader.Volume) (*b
 			return nil, err
 		}
 	}
-	if err := m.loadModule(ctx, "fs-"+v.FS.Type); err != nil {
-		return nil, err
+	for _, name := range driversOf(v.FS.Type) {
+		if err := m.loadModule(ctx, name); err != nil {
+			return nil, err
+		}
 	}
 	mounted, err := bootloader.MountFiles(ctx, v, filepath.Join("/run/bootlun/volumes", filepath.Base(v.Name)))
 	if err != nil {
@@ -82,6 +84,16 @@ func (m *machine) mountVolume(ctx context.Context, wanted bootloader.Volume) (*b
 	}
 	m.own.mounted = append(m.own.mounted, mounted)
 	return mounted, nil
+}
+
+// driversOf are the modules for a type of file system. The tables of characters that FAT's driver needs, by what the kernel has for its
+// default, it would have modprobe load, which is not there.
+func driversOf(fsType string) []string {
+	drivers := []string{"fs-" + fsType}
+	if fsType == "vfat" {
+		drivers = append(drivers, "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8")
+	}
+	return drivers
 }
 
 // onDisk is a volume of the LUN as the kernel has it.
