@@ -21,24 +21,30 @@ import (
 // partitionAt is where the Debian root's file system begins in its image.
 const partitionAt = 1 << 20
 
-// changedDebian is the Debian root with another grub.cfg, by tools that know nothing of ours: among its entries are some that cannot
-// be started. The kernel of "low" is Debian's beside a configuration that denies CONFIG_ACPI_TABLE_UPGRADE.
-func changedDebian(t *testing.T) scenario.Root {
+// copyOfDebian is the Debian root, to be changed, with its kernel and initramfs as files in dir.
+func copyOfDebian(t *testing.T) (root scenario.Root, dir, kernel, initramfs string) {
 	t.Helper()
 	need(t, "debugfs")
 	original, err := images(t).Root(t.Context(), scenario.RootDebian)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	root := scenario.Root{Path: filepath.Join(dir, "root.img"), Up: original.Up}
+	dir = t.TempDir()
+	root = scenario.Root{Path: filepath.Join(dir, "root.img"), Up: original.Up}
 	if out, err := exec.Command("cp", "--sparse=always", original.Path, root.Path).CombinedOutput(); err != nil {
 		t.Fatalf("cp: %v\n%s", err, out)
 	}
-	kernelFile, initramfsFile, err := rootfs.BootFiles(root.Path, dir)
-	if err != nil {
+	if kernel, initramfs, err = rootfs.BootFiles(root.Path, dir); err != nil {
 		t.Fatal(err)
 	}
+	return root, dir, kernel, initramfs
+}
+
+// changedDebian is the Debian root with another grub.cfg, by tools that know nothing of ours: among its entries are some that cannot
+// be started. The kernel of "low" is Debian's beside a configuration that denies CONFIG_ACPI_TABLE_UPGRADE.
+func changedDebian(t *testing.T) scenario.Root {
+	t.Helper()
+	root, dir, kernelFile, initramfsFile := copyOfDebian(t)
 	write := func(name string, data []byte) string {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, data, 0o600); err != nil {

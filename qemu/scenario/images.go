@@ -32,6 +32,8 @@ type Images struct {
 // Root is a disk image with an installed system.
 type Root struct {
 	Path string
+	// NBD is the image's URI on an NBD server, instead of Path.
+	NBD string
 	// Up matches the console line by which the system shows that it runs.
 	Up *regexp.Regexp
 	// Disc says that Path is an ISO image, for a CD-ROM drive.

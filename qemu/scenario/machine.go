@@ -78,7 +78,7 @@ func (l Lab) target() bootserver.Target {
 			ReverseCHAPName: l.ReverseCHAPName, ReverseCHAPSecret: iscsi.Secret(l.ReverseCHAPSecret),
 		},
 		LUNs: []bootserver.LUN{{Number: lunNumber, Medium: bootserver.Medium{
-			Path: l.Root.Path, CDROM: l.Root.Disc, Overlay: !l.KeepWrites && !l.Root.Disc,
+			Path: l.Root.Path, NBD: l.Root.NBD, CDROM: l.Root.Disc, Overlay: !l.KeepWrites && !l.Root.Disc,
 		}}},
 	}
 }
