@@ -72,6 +72,7 @@ func (n handedNIC) files() map[string]string {
 	return map[string]string{
 		// Before netplan's 10-netplan-*, and whatever an installation has for all Ethernet cards.
 		"systemd/network/05-bootlun-" + n.Name + ".network": n.networkd(),
+		"systemd/network/05-bootlun-" + n.card() + ".link":  n.udev(),
 		"NetworkManager/conf.d/bootlun-" + n.Name + ".conf": n.networkManager(),
 		"netplan/05-bootlun-" + n.Name + ".yaml":            n.netplan(),
 		// For Debian's open-iscsi, which notes for ifupdown that it is up; and the addresses as initramfs-tools leaves them.
@@ -92,6 +93,19 @@ func (n handedNIC) networkd() string {
 		fmt.Fprintf(&b, "\n[Route]\nGateway=%v\nGatewayOnLink=yes\n", n.Gateway)
 	}
 	return b.String()
+}
+
+// card is the name of the interface that the NIC's driver has made.
+func (n handedNIC) card() string {
+	name, _, _ := strings.Cut(n.Name, ".")
+	return name
+}
+
+// udev has udev leave the interface its name (systemd.link(5)). Up as it is many kernels refuse another one, and after that attempt
+// networkd waits for the interface for ever.
+func (n handedNIC) udev() string {
+	return fmt.Sprintf("# The root disk is behind this interface.\n[Match]\nOriginalName=%[1]s\nMACAddress=%[2]v\n\n"+
+		"[Link]\nName=%[1]s\nAlternativeNamesPolicy=database onboard slot path\n", n.card(), n.MAC)
 }
 
 // matchName keeps a VLAN interface apart from its parent, which has the same Ethernet address.

@@ -23,6 +23,7 @@ func TestHandover(t *testing.T) {
 	}{
 		{"IPv4", "eth0", plain, map[string]string{
 			"systemd/network/05-bootlun-eth0.network": "MACAddress=52:54:00:01:02:03|Name=!*.*||[Network]|KeepConfiguration=yes|Address=10.0.0.5/22|DNS=10.0.0.2||[Route]|Gateway=10.0.0.1|",
+			"systemd/network/05-bootlun-eth0.link":    "OriginalName=eth0|MACAddress=52:54:00:01:02:03||[Link]|Name=eth0|",
 			"NetworkManager/conf.d/bootlun-eth0.conf": "match-device=interface-name:eth0,mac:52:54:00:01:02:03|managed=0|",
 			"netplan/05-bootlun-eth0.yaml":            `critical: true|      addresses: ["10.0.0.5/22"]|      routes: [{to: default, via: "10.0.0.1", on-link: true}]|      nameservers: {addresses: ["10.0.0.2"]}|`,
 			"initramfs/open-iscsi.interface":          "eth0|",
@@ -30,6 +31,7 @@ func TestHandover(t *testing.T) {
 		}},
 		{"VLAN", "eth0.7", tagged, map[string]string{
 			"systemd/network/05-bootlun-eth0.7.network": "Name=eth0.7|",
+			"systemd/network/05-bootlun-eth0.link":      "[Link]|Name=eth0|",
 			"netplan/05-bootlun-eth0.7.yaml":            "version: 2|",
 		}},
 		{"IPv6", "eth0", six, map[string]string{
