@@ -178,8 +178,8 @@ func bootInCharge(t *testing.T, s *shelf, iscsid bool) *survivor {
 	return g
 }
 
-// A machine whose disk goes away while it is shut down ends without it.
-func TestSurvivorEndsWithoutDisk(t *testing.T) {
+// A machine whose disk goes away while it is shut down waits for it, and loses nothing.
+func TestSurvivorEndsLate(t *testing.T) {
 	needThorough(t)
 	for verb, iscsid := range map[string]bool{"poweroff": true, "reboot": false} {
 		t.Run(verb, func(t *testing.T) {
@@ -189,7 +189,9 @@ func TestSurvivorEndsWithoutDisk(t *testing.T) {
 			g.send("systemctl " + verb)
 			g.expect(`systemd-shutdown\[1\]`)
 			s.portals[0].kill()
-			g.expect("bootlun: shutdown: the root's disk does not answer; " + verb + " without it")
+			g.expect("Syncing filesystems and block devices - timed out")
+			s.portals[0].start()
+			g.expect("bootlun: shutdown: the root is unmounted and logged out of; " + verb)
 			if err := g.vm.Wait(); err != nil {
 				t.Error(err)
 			}
