@@ -46,7 +46,7 @@ test-survival: ## Do everything known to a root disk's target, link, paths and n
 
 test-installations: ## Install Debian in all the ways of docs/own-kernel.md, boot each by its own kernel, write the table (an hour)
 	@scripts/deps.sh boot debian test
-	@BOOTLUN_TEST_INSTALLATIONS=1 $(GO) test -count=1 -timeout 4h -run 'TestInstallations|TestOwnKernel' ./qemu/scenario -update
+	@BOOTLUN_TEST_INSTALLATIONS=1 $(GO) test -count=1 -timeout 4h -run 'TestInstallations|TestOwnKernel|TestBootDistribution' ./qemu/scenario -update
 
 test-int13h: ## Run real boot loaders in our interpreter, on this machine and in an emulated one (an hour, most of it to install systems)
 	@scripts/deps.sh boot debian test
