@@ -45,6 +45,19 @@ func (m *MountedFiles) Place(name string) (at int64, err error) {
 	return at, nil
 }
 
+// Forget has Linux read a file anew that was changed on the disk, without its knowledge.
+func (m *MountedFiles) Forget(name string) error {
+	f, err := m.root.open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+		return &fs.PathError{Op: "forget", Path: name, Err: err}
+	}
+	return nil
+}
+
 func place(f *os.File) (int64, error) {
 	info, err := f.Stat()
 	if err != nil {

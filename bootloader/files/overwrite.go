@@ -2,6 +2,7 @@ package files
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -30,19 +31,21 @@ func Overwrite(disk bootloader.Disk, w io.WriterAt, v bootloader.Volume, name st
 	})
 }
 
-// Mounted are a volume's files by way of Linux, which tells where on the volume they are (bootloader.MountedFiles).
+// Mounted are a volume's files by way of Linux, which tells where on the volume they are, and is told when it has to read them anew
+// (bootloader.MountedFiles).
 type Mounted interface {
 	fs.FS
 	Place(name string) (at int64, err error)
+	Forget(name string) error
 }
 
-// OverwriteMounted is Overwrite for a volume that Linux has mounted read-only, which does not learn of it. Unless the file's bytes are
-// on the disk where Linux says, nothing is written.
+// OverwriteMounted is Overwrite for a volume that Linux has mounted read-only. Unless the file's bytes are on the disk where Linux says,
+// nothing is written.
 //
 // A mount to write by would replay a journal and change more than the file, under a system that may be hibernated.
 func OverwriteMounted(disk bootloader.Disk, w io.WriterAt, v bootloader.Volume, mounted Mounted, name string, data []byte) error {
 	readAt := func(at int64) ([]byte, error) { return readAt(disk, at, len(data)) }
-	return overwrite(w, v, name, data, place{
+	err := overwrite(w, v, name, data, place{
 		read: func() ([]byte, error) { return readWhole(mounted, name) },
 		find: func(old []byte) (int64, error) {
 			switch v.FS.Type {
@@ -66,6 +69,7 @@ func OverwriteMounted(disk bootloader.Disk, w io.WriterAt, v bootloader.Volume, 
 		},
 		back: readAt,
 	})
+	return cmp.Or(err, mounted.Forget(name))
 }
 
 // What btrfs leaves free at its begin (Linux's BTRFS_DEVICE_RANGE_RESERVED), behind its superblock.

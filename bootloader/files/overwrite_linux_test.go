@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,11 +90,13 @@ func TestOverwriteMounted(t *testing.T) {
 	image, disk, v := loopVolume(t, "xfs", name, old)
 	w := openToWrite(t, image)
 	mounted(t, v, func(m *bootloader.MountedFiles) {
-		if err := OverwriteMounted(disk, w, v, m, name, changed); err != nil {
-			t.Error(err)
+		for _, data := range [][]byte{changed, old, changed} { // the next time, Linux has read what is there now
+			if err := OverwriteMounted(disk, w, v, m, name, data); err != nil {
+				t.Error(err)
+			}
 		}
 	})
-	if len(w.at) != 1 || w.size != len(changed) {
+	if len(w.at) != 3 || slices.Max(w.at) != slices.Min(w.at) || w.size != 3*len(changed) {
 		t.Errorf("%d bytes are written at %v", w.size, w.at)
 	}
 	command(t, "xfs_repair", "-n", "-f", image)
