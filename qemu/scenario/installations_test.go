@@ -189,8 +189,8 @@ const (
 	ipxeLoaders  = "/usr/lib/ipxe"
 )
 
-// withoutCX16 is a processor for Linux 6.12 on QEMU 7.2 without virtualisation: as "max" it leaves odd flags behind CMPXCHG16B, and a
-// kernel that is started on its own, by no loader, sooner or later stops in kmem_cache_alloc.
+// withoutCX16 is a processor for Linux 6.12 on QEMU 7.2 without virtualisation: what emulates CMPXCHG16B there leaves odd flags behind,
+// and an interrupt after it stops the kernel, also one that QEMU itself has started.
 const withoutCX16 = "max,-cx16"
 
 // installedUp is agetty's line before it asks for a name.
