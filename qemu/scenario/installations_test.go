@@ -279,7 +279,7 @@ func (i installation) sawNextEntry(g *guest) {
 	g.t.Helper()
 	want, console := "next_entry=", `grubenv: next_entry=""`
 	if i.layout == "btrfs" {
-		want, console = "next_entry=0", "what GRUB keeps for the next boot is not written.*btrfs has checksums of its data"
+		want, console = "next_entry=0", "for the next boot is not written.*btrfs has checksums of its data"
 	}
 	if said := g.run("grub-editenv list"); !slices.Contains(said, want) {
 		g.t.Errorf("GRUB's environment is %q, want %s in it", said, want)
