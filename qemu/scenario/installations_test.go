@@ -121,7 +121,7 @@ func (i installation) image(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer os.Remove(disk)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 40*time.Minute)
 	defer cancel()
 	vm, err := qemu.Machine{
 		Name: "installer", Memory: 1024, CPUs: 2, NoReboot: true, Kernel: kernel, Initrd: initrd,
