@@ -180,11 +180,14 @@ func loadMultiboot(cfg Config) (p plan, err error) {
 	if err != nil {
 		return p, err
 	}
-	if m.acpi, err = m.readACPI(); err != nil {
-		cfg.Logger.Warn("the hypervisor's first domain may not find the table, for which ACPI has to be known", "error", err)
-	}
 	_, err = os.Stat("/sys/firmware/efi")
 	m.efi = err == nil
+	if m.acpi, err = m.readACPI(); err != nil {
+		if m.efi {
+			return p, fmt.Errorf("on a machine with EFI the hypervisor has to be shown where ACPI begins: %w", err)
+		}
+		cfg.Logger.Warn("the hypervisor's first domain may not find the table, for which ACPI has to be known", "error", err)
+	}
 	modules := []module{{cfg.Kernel, cfg.Cmdline}}
 	for _, data := range append([][]byte{cfg.Initramfs}, cfg.Hypervisor.Modules...) {
 		if len(data) > 0 {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/bootlun/bootlun/qemu/scenario"
+	"github.com/bootlun/bootlun/qemu/xen"
 )
 
 // bootSectorMenu is a boot loader's menu that waits for a key, and whose second
@@ -100,6 +101,41 @@ func bootsByKey(t *testing.T, root scenario.Root) {
 	said := g.run("findmnt -no SOURCE,FSTYPE /; cat /sys/class/iscsi_session/session*/targetname /proc/cmdline")
 	for _, want := range []string{`^/dev/sda\d +ext4`, "^" + regexp.QuoteMeta(scenario.TargetName), "chosen=by-key"} {
 		expectLine(t, said, want)
+	}
+}
+
+// The boot sector of a Xen host runs in the image, and Xen is started with what
+// its GRUB has loaded.
+func TestBootSectorXen(t *testing.T) {
+	if os.Getenv("BOOTLUN_TEST_INT13H") == "" {
+		t.Skip("SKIP: a processor in Go on one in QEMU takes minutes: make test-int13h")
+	}
+	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "grub-mkimage")
+	images := images(t)
+	images.BootSector = true
+	kernel, image, err := images.Netboot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := installation{xenHost, "bios", "grub", "ext4"}
+	running, ctx := startWithin(t, scenario.Lab{
+		Kernel: kernel.Image, Image: image, BootSector: true, CPU: xen.CPU, Memory: 2048,
+		Root: scenario.Root{Path: host.image(t), Up: xenHostUp, Quiet: true},
+	}, 3*timeout)
+	expect(ctx, t, running, "with Xen hypervisor")
+	// grub-reboot has chosen the first entry, and Xen's is the third.
+	if err := running.VM.Console.Send("\x1b[B\x1b[B\r"); err != nil {
+		t.Fatal(err)
+	}
+	waitUp(ctx, t, running)
+	g := logIn(ctx, t, running)
+	g.run("dmesg -n 1") // nothing of the kernel's comes between
+	g.seesTable()
+	said := g.run("findmnt -no SOURCE,FSTYPE / | tr -s ' '; cat /sys/hypervisor/type")
+	for _, want := range []string{host.root(), "xen"} {
+		if !slices.Contains(said, want) {
+			t.Errorf("the machine says %q, want %q among it", said, want)
+		}
 	}
 }
 
