@@ -270,6 +270,9 @@ func (i installation) boot(t *testing.T) string {
 	if i.system.backports {
 		name = "Debian 12 with backports"
 	}
+	if i.system.xen {
+		name = "Debian 12 on Xen, as dom0"
+	}
 	return fmt.Sprintf("| %s, kernel %s | %s | %s | %s | %s | boots |",
 		name, said[len(said)-1], inWords[i.loader], initramfs, inWords[i.layout], inWords[i.firmware])
 }
