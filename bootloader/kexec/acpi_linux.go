@@ -5,21 +5,49 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// readACPI reads where ACPI begins, which the running kernel's decompressor has found (boot_params.acpi_rsdp_addr).
+// systemTable is what Linux tells of EFI's configuration table, in lines such as "ACPI20=0x7fb7e014".
+const systemTable = "/sys/firmware/efi/systab"
+
+// readACPI reads where ACPI begins.
 func (m machine) readACPI() (acpiRoot, error) {
-	if len(m.bootParams) < 0x78 || binary.LittleEndian.Uint64(m.bootParams[0x70:]) == 0 {
-		return acpiRoot{}, errors.New("the running kernel does not tell where ACPI begins")
+	at, err := m.acpiAddress(systemTable)
+	if err != nil {
+		return acpiRoot{}, err
 	}
 	f, err := os.Open("/dev/mem")
 	if err != nil {
 		return acpiRoot{}, err
 	}
 	defer f.Close()
-	return readACPI(mapped{f}, binary.LittleEndian.Uint64(m.bootParams[0x70:]))
+	return readACPI(mapped{f}, at)
+}
+
+// acpiAddress is where the root pointer's structure lies: on a BIOS machine the running kernel's decompressor has searched for it
+// (boot_params.acpi_rsdp_addr), EFI says it.
+func (m machine) acpiAddress(systemTable string) (uint64, error) {
+	if len(m.bootParams) >= 0x78 {
+		if at := binary.LittleEndian.Uint64(m.bootParams[0x70:]); at != 0 {
+			return at, nil
+		}
+	}
+	text, err := os.ReadFile(systemTable)
+	if err != nil {
+		return 0, fmt.Errorf("where ACPI begins: %w", err)
+	}
+	for _, name := range []string{"ACPI20=", "ACPI="} {
+		for line := range strings.Lines(string(text)) {
+			if value, ok := strings.CutPrefix(strings.TrimSpace(line), name); ok {
+				return strconv.ParseUint(value, 0, 64)
+			}
+		}
+	}
+	return 0, errors.New("neither the running kernel nor EFI tells where ACPI begins")
 }
 
 // mapped reads physical memory by mapping it: read(2) of /dev/mem reaches only to the end of RAM, behind which firmware puts its tables.

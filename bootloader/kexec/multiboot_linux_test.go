@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -170,6 +172,32 @@ func TestLayOutMultibootEFI(t *testing.T) {
 	}
 	if !bytes.Equal(again.rsdp, p.bytes(p.acpiAt)[:rsdpSize2]) {
 		t.Errorf("the root pointer is % x", again.rsdp)
+	}
+}
+
+func TestACPIAddress(t *testing.T) {
+	params := make([]byte, pageSize)
+	params[0x71] = 0x5A
+	for _, tt := range []struct {
+		params []byte
+		table  string
+		want   uint64
+	}{
+		{params, "ACPI20=0x1\n", 0x5A00},
+		{make([]byte, pageSize), "MPS=0x1\nACPI20=0x7fb7e014\nACPI=0x7fb7e000\n", 0x7FB7E014},
+		{nil, "ACPI=0x7fb7e000\n", 0x7FB7E000},
+		{nil, "SMBIOS=0x1\n", 0},
+	} {
+		file := filepath.Join(t.TempDir(), "systab")
+		if err := os.WriteFile(file, []byte(tt.table), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := (machine{bootParams: tt.params}).acpiAddress(file); got != tt.want || (err == nil) != (tt.want != 0) {
+			t.Errorf("%q: %#x, %v; want %#x", tt.table, got, err, tt.want)
+		}
+	}
+	if _, err := (machine{}).acpiAddress(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("without EFI and boot parameters there is an address")
 	}
 }
 
