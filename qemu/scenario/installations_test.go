@@ -244,9 +244,6 @@ func (i installation) boot(t *testing.T) string {
 	if i.system.backports {
 		lab.CPU = withoutCX16
 	}
-	if testing.Verbose() {
-		lab.Console = t.Output()
-	}
 	running, ctx := startWithin(t, lab, 3*timeout)
 	waitUp(ctx, t, running)
 	g := logIn(ctx, t, running)

@@ -77,6 +77,9 @@ func start(t *testing.T, lab scenario.Lab) (*scenario.Running, context.Context) 
 
 func startWithin(t *testing.T, lab scenario.Lab, timeout time.Duration) (*scenario.Running, context.Context) {
 	t.Helper()
+	if testing.Verbose() {
+		lab.Console = t.Output()
+	}
 	// The test's own context ends before its clean-up, which stops the machine.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), timeout)
 	t.Cleanup(cancel)

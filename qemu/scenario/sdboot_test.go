@@ -67,9 +67,6 @@ func TestOwnKernelSDBoot(t *testing.T) {
 		Firmware: ovmfCode, FirmwareVars: writeFile(t, "vars.fd", flash),
 		Root: scenario.Root{Path: disk, Up: installedUp, Quiet: true},
 	}
-	if testing.Verbose() {
-		lab.Console = t.Output()
-	}
 	ok := t.Run("counted", func(t *testing.T) {
 		running, ctx := startWithin(t, lab, 3*timeout)
 		expect(ctx, t, running, regexp.QuoteMeta(name)+`\+3\.conf is now `+regexp.QuoteMeta(name)+`\+2-1\.conf; LoaderBootCountPath=`)
