@@ -268,7 +268,7 @@ func (v *Volume) read(name string, limit int64) ([]byte, error) {
 	}
 	data := make([]byte, info.Size())
 	if n, err := readFull(f, data); n < len(data) {
-		return fail(fmt.Errorf("it ends after %d of %d bytes: %w", n, len(data), err))
+		return fail(fmt.Errorf("after %d of %d bytes: %w", n, len(data), err))
 	}
 	return data, nil
 }

@@ -146,7 +146,7 @@ func (r *reader) append(dst []byte, f File) ([]byte, error) {
 	for at := start; at < len(dst); {
 		n, err := readFull(file, dst[at:min(at+piece, len(dst))])
 		if n == 0 {
-			return nil, fmt.Errorf("read %s: it ends after %d of %d bytes: %w", f, at-start, info.Size(), err)
+			return nil, fmt.Errorf("read %s: after %d of %d bytes: %w", f, at-start, info.Size(), err)
 		}
 		at += n
 		r.done += int64(n)
