@@ -262,6 +262,24 @@ func TestMenu(t *testing.T) {
 	}
 }
 
+// TestGraphics has a program switch to graphics, and somebody who looks at the screen be told.
+func TestGraphics(t *testing.T) {
+	shown := func(mode byte) string {
+		var screen bytes.Buffer
+		c := small(bootDisk(0xB8, mode, 0x00, 0xCD, 0x10, 0xCD, 0x18)) // mov ax,mode; int 10h; int 18h
+		c.Screen = &screen
+		if _, err := Boot(t.Context(), c); !errors.Is(err, ErrNotBootable) {
+			t.Fatal(err)
+		}
+		return screen.String()
+	}
+	for mode, graphics := range map[byte]bool{0x03: false, 0x07: false, 0x12: true, 0x92: true} {
+		if got := shown(mode); strings.Contains(got, "graphics") != graphics {
+			t.Errorf("mode %#x: screen %q", mode, got)
+		}
+	}
+}
+
 // FuzzBootSector: no boot sector makes it panic or run past its limits.
 func FuzzBootSector(f *testing.F) {
 	if boot, err := os.ReadFile(filepath.Join("/usr/lib/grub/i386-pc", "boot.img")); err == nil {

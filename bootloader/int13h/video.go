@@ -55,11 +55,20 @@ func (m *machine) video(r regs) {
 	}
 }
 
+// noGraphics is shown where a program draws; Debian's GRUB does by default, and takes VGA's mode 12h for granted.
+const noGraphics = "The boot loader draws graphics, which cannot be shown. Its keys work.\r\n" +
+	"With GRUB_TERMINAL=console in /etc/default/grub, GRUB shows text."
+
 // setMode knows the colour text mode alone: whatever is asked for, it is that.
 func (m *machine) setMode(r regs) {
 	m.screen.reset(m)
 	if r.al()&0x80 == 0 {
 		m.clearRows(0, 0, rows-1, columns-1, plain)
+	}
+	if mode := r.al() & 0x7F; mode > 3 && mode != 7 {
+		for _, ch := range []byte(noGraphics) {
+			m.teletype(ch, -1)
+		}
 	}
 	r.setAL(0x30)
 }

@@ -1,6 +1,7 @@
 package scenario_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,6 +36,14 @@ menuentry "Debian, chosen by a key" {
 	initrd /initrd.img
 }
 `}
+
+// serialTerminal has GRUB's menu on the serial line.
+const serialTerminal = `serial --unit=0 --speed=115200
+terminal_input serial
+terminal_output serial`
+
+// xenHostRoot is where the second volume of an installation with GRUB begins.
+const xenHostRoot = 162 << 20
 
 var extlinuxMenu = bootSectorMenu{
 	file: "/boot/extlinux/extlinux.conf", offset: 2 << 20, config: `serial 0 115200
@@ -90,12 +99,19 @@ func bootsByKey(t *testing.T, root scenario.Root) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	running, ctx := startWithin(t, scenario.Lab{Kernel: kernel.Image, Image: image, Root: root, BootSector: true}, 3*timeout)
+	lab := scenario.Lab{Kernel: kernel.Image, Image: image, Root: root, BootSector: true}
+	if testing.Verbose() {
+		lab.Console = t.Output()
+	}
+	running, ctx := startWithin(t, lab, 3*timeout)
 	expect(ctx, t, running, "chosen by a key")
 	if err := running.VM.Console.Send("\x1b[B\r"); err != nil {
 		t.Fatal(err)
 	}
 	waitUp(ctx, t, running)
+	if got := detail(running, "boot sector"); !regexp.MustCompile(`the kernel of \w+:/vmlinuz$`).MatchString(got) {
+		t.Errorf("the boot sector: %q, want the kernel's file on the LUN", got)
+	}
 	g := logIn(ctx, t, running)
 	g.run("dmesg -n 1") // nothing of the kernel's comes between
 	g.seesTable()
@@ -111,7 +127,7 @@ func TestBootSectorXen(t *testing.T) {
 	if os.Getenv("BOOTLUN_TEST_INT13H") == "" {
 		t.Skip("SKIP: a processor in Go on one in QEMU takes minutes: make test-int13h")
 	}
-	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "grub-mkimage")
+	need(t, "qemu-system-x86_64", "apt-get", "mmdebstrap", "mke2fs", "debugfs", "grub-mkimage")
 	images := images(t)
 	images.BootSector = true
 	kernel, image, err := images.Netboot(t.Context())
@@ -119,10 +135,19 @@ func TestBootSectorXen(t *testing.T) {
 		t.Fatal(err)
 	}
 	host := installation{xenHost, "bios", "grub", "ext4"}
-	running, ctx := startWithin(t, scenario.Lab{
+	// As update-grub writes it with GRUB_TERMINAL=serial and GRUB_TIMEOUT=60. Otherwise GRUB draws, which is not shown.
+	disk := withFile(t, host.image(t), xenHostRoot, grubMenu.file, func(old []byte) []byte {
+		serial := bytes.Replace(old, []byte("terminal_output gfxterm"), []byte(serialTerminal), 1)
+		return bytes.ReplaceAll(serial, []byte("set timeout=5"), []byte("set timeout=60"))
+	})
+	lab := scenario.Lab{
 		Kernel: kernel.Image, Image: image, BootSector: true, CPU: xen.CPU, Memory: 2048,
-		Root: scenario.Root{Path: host.image(t), Up: xenHostUp, Quiet: true},
-	}, 3*timeout)
+		Root: scenario.Root{Path: disk, Up: xenHostUp, Quiet: true},
+	}
+	if testing.Verbose() {
+		lab.Console = t.Output()
+	}
+	running, ctx := startWithin(t, lab, 3*timeout)
 	expect(ctx, t, running, "with Xen hypervisor")
 	// grub-reboot has chosen the first entry, and Xen's is the third.
 	if err := running.VM.Console.Send("\x1b[B\x1b[B\r"); err != nil {
@@ -143,29 +168,41 @@ func TestBootSectorXen(t *testing.T) {
 // on copies a disk with Debian and gives the copy this menu.
 func (m bootSectorMenu) on(t *testing.T, image string) string {
 	t.Helper()
-	dir := t.TempDir()
-	changed, config := filepath.Join(dir, "disk.img"), filepath.Join(dir, "menu")
-	do := func(program string, args ...string) []byte {
-		out, err := exec.CommandContext(t.Context(), program, args...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%s %s: %v\n%s", program, args, err, out)
+	changed := withFile(t, image, m.offset, m.file, func(old []byte) []byte {
+		device := regexp.MustCompile(`root=(UUID=\S+)`).FindSubmatch(old)
+		if device == nil {
+			t.Fatalf("no root in the image's %s: %s", m.file, old)
 		}
-		return out
-	}
-	do("cp", "--sparse=always", image, changed)
-	volume := fmt.Sprintf("%s?offset=%d", changed, m.offset)
-	old := do("debugfs", "-R", "cat "+m.file, volume)
-	device := regexp.MustCompile(`root=(UUID=\S+)`).FindSubmatch(old)
-	if device == nil {
-		t.Fatalf("no root in the image's %s: %s", m.file, old)
-	}
-	if err := os.WriteFile(config, fmt.Appendf(nil, m.config, device[1]), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	do("debugfs", "-w", "-R", "rm "+m.file, volume)
-	do("debugfs", "-w", "-R", "write "+config+" "+m.file, volume)
+		return fmt.Appendf(nil, m.config, device[1])
+	})
 	for _, name := range m.modules {
-		do("debugfs", "-w", "-R", "write "+filepath.Join(syslinuxModules, name)+" "+filepath.Join(filepath.Dir(m.file), name), volume)
+		output(t, "debugfs", "-w", "-R", "write "+filepath.Join(syslinuxModules, name)+" "+filepath.Join(filepath.Dir(m.file), name),
+			fmt.Sprintf("%s?offset=%d", changed, m.offset))
 	}
 	return changed
+}
+
+// withFile copies a disk and changes a file on the copy's ext4 at offset.
+func withFile(t *testing.T, image string, offset int64, file string, change func(old []byte) []byte) string {
+	t.Helper()
+	changed := filepath.Join(t.TempDir(), "disk.img")
+	output(t, "cp", "--sparse=always", image, changed)
+	volume := fmt.Sprintf("%s?offset=%d", changed, offset)
+	content := writeFile(t, "changed", change(output(t, "debugfs", "-R", "cat "+file, volume)))
+	output(t, "debugfs", "-w", "-R", "rm "+file, volume)
+	output(t, "debugfs", "-w", "-R", "write "+content+" "+file, volume)
+	return changed
+}
+
+// output is what a program prints; debugfs begins its errors with its version.
+func output(t *testing.T, program string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", program, args, err, &stderr)
+	}
+	return out
 }
