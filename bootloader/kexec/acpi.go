@@ -3,102 +3,97 @@ package kexec
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
+	"os"
+	"path/filepath"
 	"strings"
 )
 
 // Where ACPI's tables say what (ACPI 6.5, 5.2.5.3, 5.2.6, 5.2.8).
 const (
-	rsdpSize1 = 20 // of the root pointer's structure before ACPI 2.0
-	rsdpSize2 = 36 // and since
+	rsdpSize = 36 // of the root pointer's structure, since ACPI 2.0
 
 	acpiHeader  = 36 // bytes of each other table, with its signature, length, revision and checksum
 	acpiLength  = 4
 	acpiSum     = 9
-	maxACPIRoot = 64 << 10
+	acpiOEM     = 10 // six bytes: whose the table is; to the header's end more of that kind
 	acpiAlign   = 16
+	maxACPISize = 8 << 20 // of all tables
 )
 
-// acpiRoot is where ACPI begins: the root pointer, and the table of tables that it points at.
-type acpiRoot struct {
-	rsdp   []byte
-	header []byte // of the table of tables
-	tables []uint64
-}
+// acpiTables are the tables that ACPI's root has: not those that one of them points at, which stay where they are (DSDT, FACS).
+type acpiTables [][]byte
 
-// readACPI reads ACPI's root as the firmware made it from physical memory. iBFTs are left out.
-func readACPI(memory io.ReaderAt, at uint64) (acpiRoot, error) {
-	var r acpiRoot
-	var err error
-	read := func(what string, at uint64, size int) []byte {
-		b := make([]byte, size)
-		if err == nil {
-			if _, err = memory.ReadAt(b, int64(at)); err != nil {
-				err = fmt.Errorf("read %s of ACPI at %#x: %w", what, at, err)
-			}
-		}
-		return b
-	}
-	le := binary.LittleEndian
-	r.rsdp = read("the root pointer", at, rsdpSize2)
-	if err == nil && string(r.rsdp[:8]) != "RSD PTR " {
-		return acpiRoot{}, fmt.Errorf("at %#x is no root pointer of ACPI", at)
-	}
-	pointer, root := 8, le.Uint64(r.rsdp[24:])
-	if r.rsdp[15] < 2 { // revision
-		r.rsdp = r.rsdp[:rsdpSize1]
-	}
-	if len(r.rsdp) == rsdpSize1 || root == 0 {
-		pointer, root = 4, uint64(le.Uint32(r.rsdp[16:]))
-	}
-	r.header = read("the table of tables", root, acpiHeader)
-	size := int64(le.Uint32(r.header[acpiLength:]))
-	if err == nil && (size < acpiHeader || size > maxACPIRoot) {
-		return acpiRoot{}, fmt.Errorf("ACPI's table of tables has %d bytes", size)
-	}
-	list := read("the table of tables", root, int(size))
-	for i := acpiHeader; err == nil && i+pointer <= len(list); i += pointer {
-		table := uint64(le.Uint32(list[i:]))
-		if pointer == 8 {
-			table = le.Uint64(list[i:])
-		}
-		if signature := read("a table", table, 4); !strings.EqualFold(string(signature), "iBFT") {
-			r.tables = append(r.tables, table)
-		}
-	}
+// readACPI reads the tables as Linux shows them in /sys/firmware/acpi/tables: nothing else does on every machine (of physical memory
+// /dev/mem shows what a kernel's configuration allows). iBFTs are left out.
+func readACPI(dir string) (tables acpiTables, err error) {
+	files, err := os.ReadDir(dir)
 	if err != nil {
-		return acpiRoot{}, err
+		return nil, fmt.Errorf("ACPI's tables: %w", err)
 	}
-	return r, nil
+	size, fixed := 0, false
+	for _, f := range files {
+		name := f.Name()
+		if f.IsDir() || name == "DSDT" || name == "FACS" || strings.HasPrefix(strings.ToUpper(name), "IBFT") {
+			continue
+		}
+		table, err := os.ReadFile(filepath.Join(dir, name))
+		switch size += len(table); {
+		case err != nil:
+			return nil, fmt.Errorf("ACPI's tables: %w", err)
+		case len(table) < acpiHeader || uint64(binary.LittleEndian.Uint32(table[acpiLength:])) != uint64(len(table)):
+			return nil, fmt.Errorf("ACPI's table %s has %d bytes, which it denies", name, len(table))
+		case size > maxACPISize:
+			return nil, fmt.Errorf("ACPI's tables are larger than %d bytes", maxACPISize)
+		}
+		fixed = fixed || string(table[:4]) == "FACP"
+		tables = append(tables, table)
+	}
+	if !fixed {
+		return nil, fmt.Errorf("ACPI's tables: there is no FACP in %s", dir)
+	}
+	return tables, nil
 }
 
-// with makes a root for at, with an iBFT behind it: the root pointer, the table of tables (an XSDT), the iBFT.
-func (r acpiRoot) with(ibft []byte, at uint64) []byte {
-	align := func(n int) int { return (n + acpiAlign - 1) &^ (acpiAlign - 1) }
+func alignACPI(n int) int { return (n + acpiAlign - 1) &^ (acpiAlign - 1) }
+
+// copies is all tables as they are to lie at an address, and where each of them is then.
+func (t acpiTables) copies(at uint64) (block []byte, addresses []uint64) {
+	for _, table := range t {
+		addresses = append(addresses, at+uint64(len(block)))
+		block = append(block, table...)
+		block = append(block, make([]byte, alignACPI(len(block))-len(block))...)
+	}
+	return block, addresses
+}
+
+// root makes ACPI's root for an address: the root pointer, the table of tables (an XSDT) with those at the addresses, and behind it an
+// iBFT, which is one of them if there is one.
+func (t acpiTables) root(addresses []uint64, ibft []byte, at uint64) []byte {
 	le := binary.LittleEndian
-	xsdtAt := align(rsdpSize2)
+	xsdtAt := alignACPI(rsdpSize)
+	ibftAt := alignACPI(xsdtAt + acpiHeader + 8*(len(addresses)+1))
 	xsdt := make([]byte, acpiHeader)
-	copy(xsdt, r.header)
+	copy(xsdt[acpiOEM:], t[0][acpiOEM:acpiHeader])
 	copy(xsdt, "XSDT")
-	ibftAt := align(xsdtAt + acpiHeader + 8*(len(r.tables)+1))
-	for _, table := range append(r.tables[:len(r.tables):len(r.tables)], at+uint64(ibftAt)) {
+	if len(ibft) > 0 {
+		addresses = append(addresses[:len(addresses):len(addresses)], at+uint64(ibftAt))
+	}
+	for _, table := range addresses {
 		xsdt = le.AppendUint64(xsdt, table)
 	}
 	le.PutUint32(xsdt[acpiLength:], uint32(len(xsdt)))
 	xsdt[8] = 1 // revision
 	setSum(xsdt, acpiSum)
 
-	rsdp := make([]byte, rsdpSize2)
-	copy(rsdp, r.rsdp)
-	rsdp[15] = 2
-	le.PutUint32(rsdp[16:], 0) // no RSDT
-	le.PutUint32(rsdp[20:], rsdpSize2)
-	le.PutUint64(rsdp[24:], at+uint64(xsdtAt))
-	setSum(rsdp[:rsdpSize1], 8)
-	setSum(rsdp, 32)
-
 	block := make([]byte, ibftAt+len(ibft))
-	copy(block, rsdp)
+	rsdp := block[:rsdpSize]
+	copy(rsdp, "RSD PTR ")
+	copy(rsdp[9:15], xsdt[acpiOEM:])
+	rsdp[15] = 2 // revision
+	le.PutUint32(rsdp[20:], rsdpSize)
+	le.PutUint64(rsdp[24:], at+uint64(xsdtAt))
+	setSum(rsdp[:20], 8) // as before ACPI 2.0
+	setSum(rsdp, 32)
 	copy(block[xsdtAt:], xsdt)
 	copy(block[ibftAt:], ibft)
 	return block

@@ -3,69 +3,93 @@ package kexec
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// firmware is memory with ACPI's root at 0x100, of the revision before ACPI 2.0 or since, and three tables of which one is an iBFT.
-func firmware(revision byte) []byte {
-	le := binary.LittleEndian
-	memory := make([]byte, 0x1000)
-	rsdp := memory[0x100:]
-	copy(rsdp, "RSD PTR ")
-	copy(rsdp[9:], "FIRMWA")
-	rsdp[15] = revision
-	le.PutUint32(rsdp[16:], 0x200)
-	copy(memory[0x200:], "RSDT")
-	le.PutUint32(memory[0x204:], acpiHeader+3*4)
-	copy(memory[0x300:], "XSDT")
-	le.PutUint32(memory[0x304:], acpiHeader+3*8)
-	copy(memory[0x30A:], "VENDOR")
-	for i, signature := range []string{"FACP", "iBFT", "APIC"} {
-		at := 0x400 + 0x40*i
-		copy(memory[at:], signature)
-		le.PutUint32(memory[0x200+acpiHeader+4*i:], uint32(at))
-		le.PutUint64(memory[0x300+acpiHeader+8*i:], uint64(at))
+func acpiTable(signature string, content int) []byte {
+	table := make([]byte, acpiHeader+content)
+	copy(table, signature)
+	binary.LittleEndian.PutUint32(table[acpiLength:], uint32(len(table)))
+	copy(table[acpiOEM:], "VENDOR")
+	setSum(table, acpiSum)
+	return table
+}
+
+// firmwareTables is a folder as Linux shows ACPI's tables.
+func firmwareTables(t *testing.T, names ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for i, name := range names {
+		if err := os.WriteFile(filepath.Join(dir, name), acpiTable(name[:4], 5*i), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if revision >= 2 {
-		le.PutUint64(rsdp[24:], 0x300)
+	if err := os.Mkdir(filepath.Join(dir, "dynamic"), 0o700); err != nil {
+		t.Fatal(err)
 	}
-	return memory
+	return dir
+}
+
+func testTables(t *testing.T) acpiTables {
+	t.Helper()
+	tables, err := readACPI(firmwareTables(t, "APIC", "DSDT", "FACP", "FACS", "SSDT1", "SSDT2", "iBFT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tables
 }
 
 func TestACPIRoot(t *testing.T) {
-	for _, revision := range []byte{0, 2} {
-		root, err := readACPI(bytes.NewReader(firmware(revision)), 0x100)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := "[1024 1152]"; fmt.Sprint(root.tables) != want || len(root.rsdp) != rsdpSize1+int(revision)*8 {
-			t.Errorf("revision %d: tables at %d, want %s; root pointer of %d bytes", revision, root.tables, want, len(root.rsdp))
-		}
-		// Another reader finds in the new root what was in the old one, and our table.
-		const at = 0x800
-		table := append([]byte("iBFT"), 1, 2, 3)
-		block := root.with(table, at)
-		memory := firmware(revision)
-		copy(memory[at:], block)
-		again, err := readACPI(bytes.NewReader(memory), at)
-		if err != nil || fmt.Sprint(again.tables) != fmt.Sprint(root.tables) {
-			t.Errorf("revision %d: %v, tables at %d", revision, err, again.tables)
-		}
-		le := binary.LittleEndian
-		xsdt := block[le.Uint64(again.rsdp[24:])-at:]
-		xsdt = xsdt[:le.Uint32(xsdt[acpiLength:])]
-		for _, b := range [][]byte{again.rsdp[:rsdpSize1], again.rsdp, xsdt} {
-			if sum(b) != 0 {
-				t.Errorf("revision %d: the sum of % x is not zero", revision, b)
-			}
-		}
-		ours := le.Uint64(xsdt[len(xsdt)-8:]) - at
-		if ours%acpiAlign != 0 || !bytes.Equal(block[ours:], table) || string(again.rsdp[9:15]) != "FIRMWA" {
-			t.Errorf("revision %d: at %#x is no table of ours: %q", revision, ours, block)
+	tables := testTables(t)
+	const copiesAt, rootAt = 0x10000, 0x800
+	memory := make([]byte, 0x20000)
+	block, addresses := tables.copies(copiesAt)
+	copy(memory[copiesAt:], block)
+	table := acpiTable("iBFT", 7)
+	copy(memory[rootAt:], tables.root(addresses, table, rootAt))
+	if got, want := tablesBelow(t, memory, rootAt), "APIC FACP SSDT SSDT iBFT"; got != want {
+		t.Errorf("the root has %q, want %q", got, want)
+	}
+	if got := string(memory[rootAt+9 : rootAt+15]); got != "VENDOR" {
+		t.Errorf("the root pointer is %q's", got)
+	}
+	copy(memory[rootAt:], tables.root(addresses, nil, rootAt))
+	if got, want := tablesBelow(t, memory, rootAt), "APIC FACP SSDT SSDT"; got != want {
+		t.Errorf("without a table the root has %q, want %q", got, want)
+	}
+}
+
+// tablesBelow reads ACPI as its users do, and gives the signatures of its tables; sums and places have to be right.
+func tablesBelow(t *testing.T, memory []byte, root uint64) string {
+	t.Helper()
+	le := binary.LittleEndian
+	rsdp := memory[root : root+rsdpSize]
+	xsdt := memory[le.Uint64(rsdp[24:]):]
+	xsdt = xsdt[:le.Uint32(xsdt[acpiLength:])]
+	whole := [][]byte{rsdp[:20], rsdp, xsdt}
+	var signatures []string
+	for list := xsdt[acpiHeader:]; len(list) > 0; list = list[8:] {
+		at := le.Uint64(list)
+		table := memory[at:]
+		whole = append(whole, table[:le.Uint32(table[acpiLength:])])
+		signatures = append(signatures, string(table[:4]))
+		if at%acpiAlign != 0 {
+			t.Errorf("a table at %#x", at)
 		}
 	}
+	for _, b := range whole {
+		if sum(b) != 0 {
+			t.Errorf("the sum of % x is not zero", b)
+		}
+	}
+	if !bytes.HasPrefix(rsdp, []byte("RSD PTR ")) || !bytes.HasPrefix(xsdt, []byte("XSDT")) {
+		t.Errorf("root %q, table of tables %q", rsdp, xsdt)
+	}
+	return strings.Join(slices.Sorted(slices.Values(signatures)), " ")
 }
 
 func sum(b []byte) (s byte) {
@@ -76,22 +100,17 @@ func sum(b []byte) (s byte) {
 }
 
 func TestReadACPIRefuses(t *testing.T) {
-	long := firmware(2)
-	binary.LittleEndian.PutUint32(long[0x304:], 1<<30)
-	far := firmware(2)
-	binary.LittleEndian.PutUint64(far[0x300+acpiHeader:], 1<<30)
-	for _, tt := range []struct {
-		want   string
-		memory []byte
-		at     uint64
-	}{
-		{"no root pointer", firmware(2), 0x200},
-		{"EOF", firmware(2), 0xFF0},
-		{"has 1073741824 bytes", long, 0x100},
-		{"a table of ACPI at 0x40000000", far, 0x100},
+	short := firmwareTables(t, "FACP")
+	if err := os.WriteFile(filepath.Join(short, "APIC"), acpiTable("APIC", 8)[:40], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, dir := range map[string]string{
+		"there is no FACP":  firmwareTables(t, "APIC"),
+		"APIC has 40 bytes": short,
+		"no such file":      filepath.Join(t.TempDir(), "none"),
 	} {
-		if _, err := readACPI(bytes.NewReader(tt.memory), tt.at); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("error = %v, want %q", err, tt.want)
+		if _, err := readACPI(dir); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error = %v, want %q", err, want)
 		}
 	}
 }

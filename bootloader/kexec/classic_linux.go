@@ -36,7 +36,7 @@ type machine struct {
 	memory []region
 	// bootParams is the running kernel's zero page, for the screen and the ACPI root pointer; nil if it is not known.
 	bootParams []byte
-	acpi       acpiRoot // zero if it is not known
+	acpi       acpiTables // nil if they are not known
 	efi        bool
 }
 

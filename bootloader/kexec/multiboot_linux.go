@@ -19,8 +19,8 @@ func layOutMultiboot(m machine, h Hypervisor, modules []module, table []byte) (p
 		return p, fmt.Errorf("the hypervisor: %w", err)
 	}
 	free := slices.Clone(m.memory)
-	info := multibootInfo{cmdline: loaderName + " " + h.Cmdline, memory: m.memory, rsdp: m.acpi.rsdp}
-	if table != nil {
+	info := multibootInfo{cmdline: loaderName + " " + h.Cmdline, memory: m.memory}
+	if table != nil || m.efi {
 		if err := p.placeTable(m, &free, &info, table); err != nil {
 			return p, fmt.Errorf("the table: %w", err)
 		}
@@ -50,24 +50,37 @@ func layOutMultiboot(m machine, h Hypervisor, modules []module, table []byte) (p
 	return p, nil
 }
 
-// placeTable puts the table into low memory, all of which Xen lets its first domain see, behind a new root of ACPI that has it among
-// its tables: Linux before 6.5 cannot search low memory in that domain. On a machine with EFI the root is put where Xen searches for it
-// on one without: at the beginning of the extended BIOS data area, of which page 0 says where it is (ACPI 6.5, 5.2.5.1). Nothing else is there.
+// placeTable puts the table into low memory, all of which Xen lets its first domain see, behind a new root of ACPI that has it and
+// copies of the firmware's tables: Linux before 6.5 cannot search low memory in that domain. On a machine with EFI the root is put where
+// Xen searches for it on one without: at the beginning of the extended BIOS data area, of which page 0 says where it is (ACPI 6.5, 5.2.5.1).
+// Nothing else is there.
 func (p *plan) placeTable(m machine, free *[]region, info *multibootInfo, table []byte) (err error) {
-	block := table
-	if m.acpi.rsdp != nil {
-		block = m.acpi.with(table, 0)
+	reserve := func(size int, start, end uint64) (uint64, error) {
+		at, err := place(free, pages(size), pageSize, start, end, true)
+		if err == nil {
+			info.memory = carve(info.memory, region{at, pages(size), memoryReserved})
+		}
+		return at, err
 	}
-	size := pages(len(block))
-	if p.tableAt, err = place(free, size, pageSize, ibftStart, lowEnd, true); err != nil {
+	if m.acpi == nil {
+		p.tableAt, err = reserve(len(table), ibftStart, lowEnd)
+		p.segments = append(p.segments, segment{p.tableAt, pages(len(table)), table})
 		return err
 	}
-	if m.acpi.rsdp != nil {
-		p.acpiAt, block = p.tableAt, m.acpi.with(table, p.tableAt)
+	block, _ := m.acpi.copies(0)
+	copiesAt, err := reserve(len(block), highStart, multibootLimit)
+	if err != nil {
+		return err
 	}
-	info.memory = carve(info.memory, region{p.tableAt, size, memoryReserved})
-	p.segments = append(p.segments, segment{p.tableAt, size, block})
-	if !m.efi || p.acpiAt == 0 {
+	block, addresses := m.acpi.copies(copiesAt)
+	size := len(m.acpi.root(addresses, table, 0))
+	if p.acpiAt, err = reserve(size, ibftStart, lowEnd); err != nil {
+		return err
+	}
+	root := m.acpi.root(addresses, table, p.acpiAt)
+	p.tableAt, info.rsdp = p.acpiAt, root[:rsdpSize]
+	p.segments = append(p.segments, segment{copiesAt, pages(len(block)), block}, segment{p.acpiAt, pages(size), root})
+	if !m.efi {
 		return nil
 	}
 	if _, err := place(free, pageSize, pageSize, 0, pageSize, false); err != nil {
@@ -182,7 +195,7 @@ func loadMultiboot(cfg Config) (p plan, err error) {
 	}
 	_, err = os.Stat("/sys/firmware/efi")
 	m.efi = err == nil
-	if m.acpi, err = m.readACPI(); err != nil {
+	if m.acpi, err = readACPI("/sys/firmware/acpi/tables"); err != nil {
 		if m.efi {
 			return p, fmt.Errorf("on a machine with EFI the hypervisor has to be shown where ACPI begins: %w", err)
 		}

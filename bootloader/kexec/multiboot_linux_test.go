@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -35,12 +32,8 @@ func text(b []byte) string {
 }
 
 func TestLayOutMultiboot(t *testing.T) {
-	kernel, initramfs, table := bytes.Repeat([]byte("k"), 20_000), bytes.Repeat([]byte("i"), 30_000), []byte("the table")
-	acpi, err := readACPI(bytes.NewReader(firmware(2)), 0x100)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := machine{memory: pc, acpi: acpi}
+	kernel, initramfs, table := bytes.Repeat([]byte("k"), 20_000), bytes.Repeat([]byte("i"), 30_000), acpiTable("iBFT", 3)
+	m := machine{memory: pc, acpi: testTables(t)}
 	for _, version := range []int{1, 2} {
 		h := Hypervisor{Version: version, Image: testHypervisor(), Cmdline: "console=com1"}
 		p, err := layOutMultiboot(m, h, []module{{kernel, "root=/dev/sda1"}, {data: initramfs}}, table)
@@ -56,20 +49,18 @@ func TestLayOutMultiboot(t *testing.T) {
 		if !bytes.Contains(code, want) {
 			t.Errorf("multiboot %d: the code does not enter the kernel: % x", version, code[:0x100])
 		}
-		if got, want := p.bytes(p.tableAt), acpi.with(table, 0x9E000); !bytes.Equal(got, want) || p.tableAt != 0x9E000 {
-			t.Errorf("at %#x is %q, want %q", p.tableAt, got, want)
+		if got := p.tables(t); got != "APIC FACP SSDT SSDT iBFT" || p.acpiAt != 0x9E000 {
+			t.Errorf("at %#x begins an ACPI with %s", p.acpiAt, got)
 		}
 		said := p.decode1
 		if version == 2 {
 			said = p.decode2
-			for kind, content := range map[uint32][]byte{tagOldACPI: acpi.rsdp[:20], tagNewACPI: acpi.rsdp} {
-				if got := decode2(t, info)[kind]; len(got) != 1 || !bytes.Equal(got[0], content) {
-					t.Errorf("tag %d is %q", kind, got)
-				}
+			if got := decode2(t, info)[tagNewACPI]; len(got) != 1 || !bytes.Equal(got[0], p.bytes(p.acpiAt)[:rsdpSize]) {
+				t.Errorf("the root pointer is %q", got)
 			}
 		}
 		wantSaid := fmt.Sprintf("bootlun console=com1 | lower 632, upper %d | bootlun root=/dev/sda1 acpi_rsdp=0x9e000: 20000 k | bootlun : 30000 i | "+
-			"0-9e000 1, 9e000-9f000 2, 9f000-9fc00 1, 9fc00-a0000 2, f0000-100000 2, 100000-1ffe0000 1, 1ffe0000-20000000 3", 0x1FEE0000>>10)
+			"0-9e000 1, 9e000-9f000 2, 9f000-9fc00 1, 9fc00-a0000 2, f0000-100000 2, 100000-1ffdf000 1, 1ffdf000-1ffe0000 2, 1ffe0000-20000000 3", 0x1FEDF000>>10)
 		if got := said(t, info); got != wantSaid {
 			t.Errorf("multiboot %d says\n%s\nwant\n%s", version, got, wantSaid)
 		}
@@ -155,59 +146,31 @@ func (p plan) decode1(t *testing.T, info []byte) string {
 
 // Where there is no BIOS, the data area says where ACPI begins.
 func TestLayOutMultibootEFI(t *testing.T) {
-	acpi, err := readACPI(bytes.NewReader(firmware(2)), 0x100)
-	if err != nil {
-		t.Fatal(err)
-	}
 	h := Hypervisor{Version: 2, Image: testHypervisor()}
-	p, err := layOutMultiboot(machine{memory: pc, acpi: acpi, efi: true}, h, []module{{data: []byte("kernel")}}, []byte("iBFT"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	checkSegments(t, p)
-	segment := binary.LittleEndian.Uint16(p.bytes(0x40E))
-	again, err := readACPI(p, uint64(segment)<<4)
-	if err != nil && !strings.Contains(err.Error(), "a table of ACPI at 0x400") { // firmware's own, which is not in the plan
-		t.Errorf("at the extended BIOS data area, %#x0: %v", segment, err)
-	}
-	if !bytes.Equal(again.rsdp, p.bytes(p.acpiAt)[:rsdpSize2]) {
-		t.Errorf("the root pointer is % x", again.rsdp)
-	}
-}
-
-func TestACPIAddress(t *testing.T) {
-	params := make([]byte, pageSize)
-	params[0x71] = 0x5A
-	for _, tt := range []struct {
-		params []byte
-		table  string
-		want   uint64
-	}{
-		{params, "ACPI20=0x1\n", 0x5A00},
-		{make([]byte, pageSize), "MPS=0x1\nACPI20=0x7fb7e014\nACPI=0x7fb7e000\n", 0x7FB7E014},
-		{nil, "ACPI=0x7fb7e000\n", 0x7FB7E000},
-		{nil, "SMBIOS=0x1\n", 0},
-	} {
-		file := filepath.Join(t.TempDir(), "systab")
-		if err := os.WriteFile(file, []byte(tt.table), 0o600); err != nil {
+	m := machine{memory: pc, acpi: testTables(t), efi: true}
+	for want, table := range map[string][]byte{"APIC FACP SSDT SSDT iBFT": acpiTable("iBFT", 0), "APIC FACP SSDT SSDT": nil} {
+		p, err := layOutMultiboot(m, h, []module{{data: []byte("kernel")}}, table)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := (machine{bootParams: tt.params}).acpiAddress(file); got != tt.want || (err == nil) != (tt.want != 0) {
-			t.Errorf("%q: %#x, %v; want %#x", tt.table, got, err, tt.want)
+		checkSegments(t, p)
+		if at := uint64(binary.LittleEndian.Uint16(p.bytes(0x40E))) << 4; at != p.acpiAt {
+			t.Errorf("the extended BIOS data area is at %#x, ACPI at %#x", at, p.acpiAt)
 		}
-	}
-	if _, err := (machine{}).acpiAddress(filepath.Join(t.TempDir(), "none")); err == nil {
-		t.Error("without EFI and boot parameters there is an address")
+		if got := p.tables(t); got != want {
+			t.Errorf("ACPI has %s, want %s", got, want)
+		}
 	}
 }
 
-// ReadAt reads memory as the plan leaves it.
-func (p plan) ReadAt(b []byte, at int64) (int, error) {
-	data := p.bytes(uint64(at))
-	if len(data) < len(b) {
-		return copy(b, data), io.EOF
+// tables are the signatures of ACPI's tables as the plan leaves them.
+func (p plan) tables(t *testing.T) string {
+	t.Helper()
+	memory := make([]byte, 512<<20)
+	for _, s := range p.segments {
+		copy(memory[s.at:], s.data)
 	}
-	return copy(b, data), nil
+	return tablesBelow(t, memory, p.acpiAt)
 }
 
 // A hypervisor that cannot be moved goes where it is linked to lie, or nowhere.

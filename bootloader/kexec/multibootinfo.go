@@ -12,7 +12,7 @@ type multibootInfo struct {
 	modules []placedModule
 	memory  []region
 	base    uint64 // where the kernel lies
-	rsdp    []byte // the ACPI root pointer's structure, if it is known
+	rsdp    []byte // the ACPI root pointer's structure, of ACPI 2.0 or later, if there is one
 }
 
 // placedModule is a module in [start, end).
@@ -44,7 +44,6 @@ const (
 	tagMeminfo    = 4
 	tagBootDevice = 5
 	tagMemoryMap  = 6
-	tagOldACPI    = 14
 	tagNewACPI    = 15
 	tagBase       = 21
 )
@@ -86,10 +85,7 @@ func (i multibootInfo) encode2() []byte {
 		memory = append(memory, numbers(r.kind, 0)...)
 	}
 	tag(tagMemoryMap, memory)
-	if len(i.rsdp) >= rsdpSize1 {
-		tag(tagOldACPI, i.rsdp[:rsdpSize1])
-	}
-	if len(i.rsdp) > rsdpSize1 {
+	if i.rsdp != nil {
 		tag(tagNewACPI, i.rsdp)
 	}
 	tag(tagBase, numbers(uint32(i.base)))

@@ -181,6 +181,7 @@ var installations = []installation{
 	{backports12, "bios", "grub", "ext4"},
 	{backports12, "efi", "grub", "ext4"},
 	{xenHost, "bios", "grub", "ext4"},
+	{xenHost, "efi", "grub", "ext4"},
 }
 
 // The firmware of a UEFI machine, and where it finds iPXE.
