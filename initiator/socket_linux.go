@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bootlun/bootlun/internal/sendmsg"
 )
 
 // socket is a TCP connection. Once it is detached, the Go runtime's poller, which
@@ -32,8 +34,7 @@ type socket struct {
 	patient bool // a read may keep its thread waiting for a moment
 	drained bool // the last read took all that there was
 	brief   bool // and reads give up after a moment
-	msg     unix.Msghdr
-	iov     []unix.Iovec
+	sender  sendmsg.Sender
 
 	in, out waiter
 }
@@ -189,9 +190,6 @@ func (s *socket) Write(p []byte) (written int, err error) {
 	}
 }
 
-// maxIovecs is how much one system call takes (IOV_MAX).
-const maxIovecs = 1024
-
 // TryWriteBuffers writes of several buffers what there is room for, and consumes
 // that of v.
 func (s *socket) TryWriteBuffers(v *net.Buffers) (written int64, err error) {
@@ -202,55 +200,11 @@ func (s *socket) TryWriteBuffers(v *net.Buffers) (written int64, err error) {
 		return 0, net.ErrClosed
 	}
 	defer s.done()
-	for len(*v) > 0 {
-		n, err := s.send(*v)
-		switch {
-		case err == unix.EAGAIN:
-			return written, nil
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return written, s.fail("write", err)
-		}
-		written += int64(n)
-		consume(v, n)
+	written, err = s.sender.Send(s.fd, v)
+	if err != nil {
+		err = s.fail("write", err)
 	}
-	return written, nil
-}
-
-// send writes what there is room for.
-func (s *socket) send(v net.Buffers) (int, error) {
-	s.iov = s.iov[:0]
-	for _, p := range v[:min(len(v), maxIovecs)] {
-		if len(p) > 0 {
-			e := unix.Iovec{Base: unsafe.SliceData(p)}
-			e.SetLen(len(p))
-			s.iov = append(s.iov, e)
-		}
-	}
-	if len(s.iov) == 0 {
-		return 0, nil
-	}
-	s.msg.Iov = &s.iov[0]
-	s.msg.SetIovlen(len(s.iov))
-	n, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.msg)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-	clear(s.iov) // let go of the caller's data
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), nil
-}
-
-// consume takes the first n bytes off v, and the empty buffers that follow.
-func consume(v *net.Buffers, n int) {
-	for len(*v) > 0 && n >= len((*v)[0]) {
-		n -= len((*v)[0])
-		(*v)[0] = nil
-		*v = (*v)[1:]
-	}
-	if n > 0 {
-		(*v)[0] = (*v)[0][n:]
-	}
+	return written, err
 }
 
 // AwaitRoom waits until TryWriteBuffers may write more, or fail.

@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bootlun/bootlun/internal/sendmsg"
 )
 
 // link is a TCP connection. Once it has joined a loop its socket is the loop's,
@@ -32,7 +34,7 @@ type link struct {
 	reads   int         // left before others have their turn
 
 	writable chan struct{} // told when there is room to write again
-	iov      []unix.Iovec
+	sender   sendmsg.Sender
 
 	closing sync.Mutex
 	closed  bool
@@ -201,44 +203,17 @@ func (l *link) Write(p []byte) (written int, err error) {
 	}
 }
 
-// maxIovecs is how much one system call takes (IOV_MAX).
-const maxIovecs = 1024
-
 // TryWriteBuffers writes of several buffers what there is room for, and consumes
 // that of v. One goroutine may do so at a time.
 func (l *link) TryWriteBuffers(v *net.Buffers) (written int64, err error) {
 	if l.loop == nil {
 		return v.WriteTo(l.TCPConn)
 	}
-	for len(*v) > 0 {
-		n, err := l.writev(*v)
-		switch {
-		case err == unix.EAGAIN:
-			return written, nil
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return written, l.fail("write", err)
-		}
-		written += int64(n)
-		consume(v, n)
+	written, err = l.sender.Send(l.fd, v)
+	if err != nil {
+		err = l.fail("write", err)
 	}
-	return written, nil
-}
-
-func (l *link) writev(v net.Buffers) (int, error) {
-	l.iov = l.iov[:0]
-	for _, p := range v[:min(len(v), maxIovecs)] {
-		if len(p) > 0 {
-			l.iov = append(l.iov, unix.Iovec{Base: unsafe.SliceData(p), Len: uint64(len(p))})
-		}
-	}
-	if len(l.iov) == 0 {
-		return 0, nil
-	}
-	n, err := l.call(unix.SYS_WRITEV, unsafe.Pointer(&l.iov[0]), len(l.iov))
-	clear(l.iov)
-	return n, err
+	return written, err
 }
 
 // call makes a system call on the socket, which does not wait, and so need not be
@@ -249,18 +224,6 @@ func (l *link) call(number uintptr, p unsafe.Pointer, n int) (int, error) {
 		return 0, errno
 	}
 	return int(done), nil
-}
-
-// consume takes the first n bytes off v, and the empty buffers that follow.
-func consume(v *net.Buffers, n int) {
-	for len(*v) > 0 && n >= len((*v)[0]) {
-		n -= len((*v)[0])
-		(*v)[0] = nil
-		*v = (*v)[1:]
-	}
-	if n > 0 {
-		(*v)[0] = (*v)[0][n:]
-	}
 }
 
 // AwaitRoom waits until there may be room for what TryWriteBuffers has left, and
