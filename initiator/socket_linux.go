@@ -9,11 +9,10 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/bootlun/bootlun/internal/sendmsg"
+	"github.com/bootlun/bootlun/internal/sockio"
 )
 
 // socket is a TCP connection. Once it is detached, the Go runtime's poller, which
@@ -34,7 +33,7 @@ type socket struct {
 	patient bool // a read may keep its thread waiting for a moment
 	drained bool // the last read took all that there was
 	brief   bool // and reads give up after a moment
-	sender  sendmsg.Sender
+	sender  sockio.Sender
 
 	in, out waiter
 }
@@ -158,22 +157,14 @@ func (s *socket) Read(p []byte) (int, error) {
 
 // receive reads what there is. If it may wait, it does so for a moment.
 func (s *socket) receive(p []byte, wait bool) (int, error) {
-	buf, size := unsafe.Pointer(unsafe.SliceData(p)), uintptr(len(p))
-	var n uintptr
-	var errno syscall.Errno
-	if !wait {
-		n, _, errno = unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(buf), size, unix.MSG_DONTWAIT, 0, 0)
-	} else {
-		flags := uintptr(0)
-		if len(p) > wanted {
-			flags = unix.MSG_WAITALL
-		}
-		n, _, errno = unix.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(buf), size, flags, 0, 0)
+	flags := unix.MSG_DONTWAIT
+	switch {
+	case wait && len(p) > wanted:
+		flags = unix.MSG_WAITALL
+	case wait:
+		flags = 0
 	}
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), nil
+	return sockio.Receive(s.fd, p, flags)
 }
 
 func (s *socket) fail(op string, err error) error {

@@ -7,11 +7,10 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/bootlun/bootlun/internal/sendmsg"
+	"github.com/bootlun/bootlun/internal/sockio"
 )
 
 // link is a TCP connection. Once it has joined a loop its socket is the loop's,
@@ -34,7 +33,7 @@ type link struct {
 	reads   int         // left before others have their turn
 
 	writable chan struct{} // told when there is room to write again
-	sender   sendmsg.Sender
+	sender   sockio.Sender
 
 	closing sync.Mutex
 	closed  bool
@@ -173,7 +172,7 @@ func (l *link) Read(p []byte) (int, error) {
 			l.pause(toPass)
 		}
 		l.reads--
-		n, err := l.call(unix.SYS_READ, unsafe.Pointer(unsafe.SliceData(p)), len(p))
+		n, err := sockio.Receive(l.fd, p, unix.MSG_DONTWAIT)
 		switch {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
@@ -214,16 +213,6 @@ func (l *link) TryWriteBuffers(v *net.Buffers) (written int64, err error) {
 		err = l.fail("write", err)
 	}
 	return written, err
-}
-
-// call makes a system call on the socket, which does not wait, and so need not be
-// told to the runtime's scheduler.
-func (l *link) call(number uintptr, p unsafe.Pointer, n int) (int, error) {
-	done, _, errno := unix.RawSyscall(number, uintptr(l.fd), uintptr(p), uintptr(n))
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(done), nil
 }
 
 // AwaitRoom waits until there may be room for what TryWriteBuffers has left, and

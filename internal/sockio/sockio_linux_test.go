@@ -1,4 +1,4 @@
-package sendmsg
+package sockio
 
 import (
 	"bytes"
@@ -37,7 +37,7 @@ func TestSend(t *testing.T) {
 		if written += n; len(v) > 0 {
 			full++
 		}
-		m, err := unix.Read(fds[1], chunk)
+		m, err := Receive(fds[1], chunk, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,6 +45,9 @@ func TestSend(t *testing.T) {
 	}
 	if !bytes.Equal(got, want) || written != int64(len(want)) || len(v) != 0 || full == 0 {
 		t.Errorf("%d bytes of %d read, %d written, %d buffers left, %d times full", len(got), len(want), written, len(v), full)
+	}
+	if _, err := Receive(fds[1], make([]byte, 1), unix.MSG_DONTWAIT); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("error %v, want EAGAIN", err)
 	}
 	unix.Close(fds[1])
 	v = net.Buffers{nil, []byte("x")}

@@ -1,7 +1,8 @@
-package sendmsg
+package sockio
 
 import (
 	"net"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +52,7 @@ func (s *Sender) send(fd int, v net.Buffers) (int, error) {
 	}
 	s.msg.Iov = &s.iov[0]
 	s.msg.SetIovlen(len(s.iov))
+	release()
 	// It does not wait, and so need not be told to the runtime's scheduler.
 	n, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&s.msg)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	clear(s.iov) // let go of the caller's data
@@ -70,4 +72,22 @@ func consume(v *net.Buffers, n int) {
 	if n > 0 {
 		(*v)[0] = (*v)[0][n:]
 	}
+}
+
+// Receive reads by recvfrom(2), whose flags it is given. Errors are of type
+// syscall.Errno.
+func Receive(fd int, p []byte, flags int) (int, error) {
+	buf, size := unsafe.Pointer(unsafe.SliceData(p)), uintptr(len(p))
+	var n uintptr
+	var errno syscall.Errno
+	if flags&unix.MSG_DONTWAIT != 0 { // need not be told to the runtime's scheduler
+		n, _, errno = unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(buf), size, uintptr(flags), 0, 0)
+	} else {
+		n, _, errno = unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(buf), size, uintptr(flags), 0, 0)
+	}
+	if errno != 0 {
+		return 0, errno
+	}
+	acquire()
+	return int(n), nil
 }
