@@ -47,18 +47,27 @@ func (s *nexus) closeConnection(ctx context.Context, number int) error {
 	})
 	defer limit.Stop()
 	<-l.dead
-	select {
-	case r := <-l.loggedOut:
-		if r != iscsi.LogoutClosed {
-			return fmt.Errorf("the target answers: %v", r)
-		}
-		return nil
-	default:
+	if answered, err := l.logoutAnswer(); answered {
+		return err
 	}
 	if err := l.cause(); err != errLoggedOut {
 		return err
 	}
 	return nil // it hung up without a word, which comes to the same
+}
+
+// logoutAnswer is what the target has answered to a logout, if it has; an error is
+// that it did not agree.
+func (l *link) logoutAnswer() (answered bool, err error) {
+	select {
+	case r := <-l.loggedOut:
+		if r != iscsi.LogoutClosed {
+			err = fmt.Errorf("the target answers: %v", r)
+		}
+		return true, err
+	default:
+		return false, nil
+	}
 }
 
 // dismiss has a link take no more commands, unless it is the last that does.

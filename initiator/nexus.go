@@ -154,13 +154,8 @@ func (s *nexus) logout() error {
 		return err
 	}
 	<-s.dead // also after an answer
-	select {
-	case r := <-l.loggedOut:
-		if r != iscsi.LogoutClosed {
-			return fmt.Errorf("the target answers: %v", r)
-		}
-		return nil
-	default:
+	if answered, err := l.logoutAnswer(); answered {
+		return err
 	}
 	if err := s.cause(); !errors.Is(err, errHungUp) {
 		return err

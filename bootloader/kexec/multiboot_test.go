@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -151,11 +152,21 @@ func TestParseMultibootRefuses(t *testing.T) {
 	}
 }
 
-// Debian's Xen, if it is installed here, can be loaded by either version.
+// Debian's Xen can be loaded by either version.
 func TestParseXen(t *testing.T) {
-	files, err := filepath.Glob("/boot/xen-*.gz")
-	if err != nil || len(files) == 0 {
-		t.Skip("SKIP: needs /boot/xen-*.gz (apt install xen-hypervisor-4.17-amd64)")
+	dir := t.TempDir()
+	for _, command := range []string{
+		"apt-get -q -o APT::Sandbox::User=root download xen-hypervisor-4.17-amd64", "dpkg-deb -x xen-hypervisor-*.deb .",
+	} {
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", command)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Skipf("SKIP: needs Debian's package of Xen: %s: %v\n%s", command, err, out)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "boot", "xen-*.gz"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("Debian's package has %v, %v", files, err)
 	}
 	image, err := os.ReadFile(files[0])
 	if err != nil {
@@ -168,7 +179,7 @@ func TestParseXen(t *testing.T) {
 		}
 		if k.at != 0x200000 || k.entry != k.at || k.size < uint64(len(k.data)) || (k.align != 0) != (version == 2) {
 			t.Errorf("%s, multiboot %d: %#x with %#x bytes, %#x of them from the file, entry %#x, aligned to %#x",
-				files[0], version, k.at, k.size, len(k.data), k.entry, k.align)
+				filepath.Base(files[0]), version, k.at, k.size, len(k.data), k.entry, k.align)
 		}
 	}
 }

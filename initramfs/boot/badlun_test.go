@@ -106,10 +106,15 @@ func bootPartition(t *testing.T, files map[string][]byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return partitioned(0x83, content)
+}
+
+// partitioned is a disk with an MBR and one partition.
+func partitioned(kind byte, content []byte) []byte {
 	const start = 1 << 20
 	disk := append(make([]byte, start), content...)
 	entry := disk[446:]
-	entry[4] = 0x83
+	entry[4] = kind
 	binary.LittleEndian.PutUint32(entry[8:], start/512)
 	binary.LittleEndian.PutUint32(entry[12:], uint32(len(content)/512))
 	disk[510], disk[511] = 0x55, 0xAA

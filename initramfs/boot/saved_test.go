@@ -2,7 +2,6 @@ package boot
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"maps"
 	"os"
@@ -76,14 +75,7 @@ func systemPartition(t *testing.T, files map[string][]byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const start = 1 << 20
-	disk := append(make([]byte, start), content...)
-	entry := disk[446:]
-	entry[4] = 0xEF
-	binary.LittleEndian.PutUint32(entry[8:], start/512)
-	binary.LittleEndian.PutUint32(entry[12:], uint32(len(content)/512))
-	disk[510], disk[511] = 0x55, 0xAA
-	return disk
+	return partitioned(0xEF, content)
 }
 
 // What the firmware's variables say for one boot counts once.

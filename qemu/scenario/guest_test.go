@@ -3,11 +3,14 @@ package scenario_test
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/bootlun/bootlun/initramfs/rootfs"
 	"github.com/bootlun/bootlun/qemu"
 	"github.com/bootlun/bootlun/qemu/scenario"
 )
@@ -98,4 +101,20 @@ func (g *guest) seesFirmware(efi bool) {
 	if efi && (!slices.Contains(said, "efi") || slices.Contains(said, "0")) {
 		g.t.Errorf("what there is of the firmware: %q, want efi and variables", said)
 	}
+}
+
+// debianImage makes a root, once, in the folder of the other images.
+func debianImage(t *testing.T, name string, config rootfs.DebianConfig) string {
+	t.Helper()
+	path := filepath.Join(images(t).Dir, name)
+	if rootfs.Fresh(path, config.Key()) {
+		return path
+	}
+	config.Log = images(t).Logger
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	if err := rootfs.Debian(ctx, path, config); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -72,18 +72,7 @@ func (s system) config() rootfs.DebianConfig {
 // image makes the system, as an image that an installer copies.
 func (s system) image(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(images(t).Dir, "source-"+s.name+".img")
-	config := s.config()
-	config.Log = images(t).Logger
-	if rootfs.Fresh(path, config.Key()) {
-		return path
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
-	defer cancel()
-	if err := rootfs.Debian(ctx, path, config); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return debianImage(t, "source-"+s.name+".img", s.config())
 }
 
 // installation is a system on a disk, as the distribution's own tools put it

@@ -153,7 +153,7 @@ func (p *portal) mute() {
 
 // The end of a machine on a root by iSCSI, as often as BOOTLUN_SURVIVAL_ENDS says; the tests above have one of each kind.
 func TestSurvivorEnds(t *testing.T) {
-	n := number(t, "BOOTLUN_SURVIVAL_ENDS", 0)
+	n := countEnds(t)
 	if n == 0 {
 		t.Skip("SKIP: the other scenarios end once each; BOOTLUN_SURVIVAL_ENDS=10 has ten power-offs and ten reboots, half of each with iscsid in charge")
 	}
@@ -166,6 +166,9 @@ func TestSurvivorEnds(t *testing.T) {
 		}
 	}
 }
+
+// countEnds is how often machines are to be ended, to measure that; 0 if not at all.
+func countEnds(t *testing.T) int { return number(t, "BOOTLUN_SURVIVAL_ENDS", 0) }
 
 // bootInCharge boots with iscsid in charge of the session, or without it.
 func bootInCharge(t *testing.T, s *shelf, iscsid bool) *survivor {

@@ -1,12 +1,9 @@
 package scenario_test
 
 import (
-	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/bootlun/bootlun/initramfs/rootfs"
 )
@@ -14,20 +11,10 @@ import (
 // networksRoot is a Debian with all its network managers.
 func networksRoot(t *testing.T) string {
 	t.Helper()
-	config := rootfs.DebianConfig{
+	return debianImage(t, "root-networks.img", rootfs.DebianConfig{
 		Hostname: "networks", Label: "networks", Autologin: true,
 		Packages: []string{"fio", "ifupdown", "netplan.io", "network-manager"},
-	}
-	path := filepath.Join(images(t).Dir, "root-networks.img")
-	if rootfs.Fresh(path, config.Key()) {
-		return path
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
-	defer cancel()
-	if err := rootfs.Debian(ctx, path, config); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	})
 }
 
 // networkManager is one that an installed system may have, and what it does to the interfaces that are its own.

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/bootlun/bootlun/ibft"
 	"github.com/bootlun/bootlun/initramfs/rootfs"
@@ -38,20 +37,10 @@ const (
 // workbenchRoot is a Debian with the tools of those who judge disks.
 func workbenchRoot(t *testing.T) string {
 	t.Helper()
-	config := rootfs.DebianConfig{
+	return debianImage(t, "root-workbench.img", rootfs.DebianConfig{
 		Size: 3 << 30, Hostname: "workbench", Label: "workbench", SelfBooting: true, Autologin: true,
 		Packages: []string{"fio", "xfsprogs", "multipath-tools", "sg3-utils", "ddpt"},
-	}
-	path := filepath.Join(images(t).Dir, "root-workbench.img")
-	if rootfs.Fresh(path, config.Key()) {
-		return path
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
-	defer cancel()
-	if err := rootfs.Debian(ctx, path, config); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	})
 }
 
 // workbench is a target with two portals on two networks, and the file behind its
